@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// Text to numbers, strictly: the whole text must match, overflow is an error, and the error says what is allowed.
+#ifndef OUTBOXD_BASE_PARSE_H
+#define OUTBOXD_BASE_PARSE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// "250ms" "5s" "10m" "2h" "7d", or "0". A bare number other than 0 is an error: it has no unit. Milliseconds.
+bool parse_duration_ms(const char *text, int64_t *ret_ms, struct err *e) must_check;
+// "512" "64kB" "1MB" "2GB" (powers of 1024; case of the unit is ignored; "KiB", "MiB", "GiB" too). Bytes.
+bool parse_size(const char *text, int64_t *ret_bytes, struct err *e) must_check;
+bool parse_int(const char *text, int64_t *ret_value, struct err *e) must_check; // decimal, optional '-'
+bool parse_bool(const char *text, bool *ret_value, struct err *e) must_check; // true/false yes/no on/off 1/0
+
+// The shortest text that the parsers above read back as the same value ("1500ms", "2s", "1MB").
+void parse_format_duration(int64_t ms, char out[32]);
+void parse_format_size(int64_t bytes, char out[32]);
+
+#endif

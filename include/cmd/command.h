@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// A command is a record; main.c has the table, which is the dispatcher and the help at once.
+#ifndef OUTBOXD_CMD_COMMAND_H
+#define OUTBOXD_CMD_COMMAND_H
+
+#include "base/config.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+
+// What a command was called with, besides the configuration.
+struct call {
+	const struct config *config;
+	const char *version;
+	bool once, print, notify, json, all;
+	const char *ids; // "12,15", NULL = not given
+	long long limit;
+	const char *const *words; // the rest of the command line
+	int word_count;
+};
+
+struct flag {
+	const char *name; // without dashes
+	const char *value_name; // NULL = takes no value
+	const char *help;
+};
+
+struct command {
+	const char *name;
+	const char *summary;
+	const char *usage; // after the name
+	bool connects;     // needs [postgres] dsn and the like
+	const struct flag *flags; // ends with a NULL name
+	// Returns the exit code; with *e filled, main prints the sentence.
+	int (*run)(const struct call *call, struct err *e);
+};
+
+int cmd_run(const struct call *call, struct err *e);
+int cmd_init(const struct call *call, struct err *e);
+int cmd_status(const struct call *call, struct err *e);
+int cmd_dead(const struct call *call, struct err *e);
+int cmd_requeue(const struct call *call, struct err *e);
+int cmd_config(const struct call *call, struct err *e);
+
+#endif

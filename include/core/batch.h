@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// The rows of one claim from arrival to settlement: which are in the request body, which were replaced by a newer
+// event of their document, what Elasticsearch said of each, and what becomes of it in the table.
+// claimed = delivered + superseded + dead + waiting + returned, always.
+#ifndef OUTBOXD_CORE_BATCH_H
+#define OUTBOXD_CORE_BATCH_H
+
+#include "base/buf.h"
+#include "core/row.h"
+#include "core/verdict.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// What happens to a row when the claim's transaction ends.
+enum fate {
+	FATE_RETURNED, // stays pending, as it was
+	FATE_DELIVERED,
+	FATE_SUPERSEDED,
+	FATE_DEAD,
+	FATE_WAITING, // stays pending with an attempt counted and retry_at set
+	FATE_COUNT_
+};
+const char *fate_name(enum fate f);
+
+struct entry {
+	struct tid tid;
+	int32_t lane;
+	int32_t attempts; // before this claim
+	int32_t newer;    // entry of the same document that replaces this one; -1 = none
+	int32_t trouble;  // index of its trouble; -1 = none
+	enum op op;
+	enum verdict verdict;
+	enum fate fate; // valid after batch_resolve
+	int64_t id;
+	int64_t created_us;
+	size_t start, end; // its bytes in the body; equal = none
+	struct document *document; // the key; NULL for a row that was refused before sending
+};
+
+// One document that this claim has events of.
+struct document;
+
+// Why a row was refused; ends up in the error column.
+struct trouble {
+	int status; // HTTP status of the item or request; 0 = refused before sending
+	char *type;
+	char *reason;
+};
+
+// A request to send: the events from..to of the body, counted in body order. The answer's items are in this order.
+struct range {
+	size_t from, to;
+};
+
+struct batch;
+
+struct batch *batch_new(void);
+void batch_free(struct batch *b); // NULL is fine
+void batch_reset(struct batch *b);
+
+size_t batch_count(const struct batch *b);
+const struct entry *batch_entry(const struct batch *b, size_t i);
+struct slice batch_index(const struct batch *b, size_t i); // borrowed until batch_reset; p = NULL when refused
+struct slice batch_document_id(const struct batch *b, size_t i);
+const struct trouble *batch_trouble(const struct batch *b, size_t i); // NULL = none
+
+// A claimed row that may be sent. An older full document of the same key that was not sent yet loses its bytes:
+// only the newest is sent. *ret_held = true: the row must wait for an older one of its key (it stays pending and
+// gets no bytes). Returns the entry's number.
+size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_held);
+// A row that was refused before sending.
+size_t batch_add_refused(struct batch *b, const struct row *row, const struct refusal *why);
+// Where the entry that was added last stands in the body.
+void batch_set_bytes(struct batch *b, size_t i, size_t start, size_t end);
+size_t batch_live_bytes(const struct batch *b); // bytes in the body that will be sent
+
+// Closes the gaps of replaced entries and cuts the unsent part into requests of at most max_bytes (a single
+// larger event goes alone).
+void batch_compact(struct batch *b, struct buf *body);
+void batch_seal(struct batch *b, struct buf *body, size_t max_bytes);
+bool batch_next(struct batch *b, struct range *ret_range); // the next request; false = none left
+bool batch_has_next(const struct batch *b);
+// The request of the range must be sent again as two halves, or entry i in a request of its own.
+void batch_split(struct batch *b, const struct range *range);
+void batch_solo(struct batch *b, const struct range *range, size_t position);
+void batch_drop_ranges(struct batch *b); // stop sending; what is not judged will be returned
+void batch_body_sent(struct batch *b);   // every range is answered: the body may be reused for more rows
+
+// The entry behind the answer's item number `position` (0-based).
+size_t batch_sent_entry(const struct batch *b, const struct range *range, size_t position);
+void batch_range_bytes(const struct batch *b, const struct range *range, size_t *ret_start, size_t *ret_end);
+void batch_judge(struct batch *b, size_t i, enum verdict v);
+void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, const char *reason);
+
+// Ends judging: fills in every entry's fate. An older event is superseded when a newer full document of its key was
+// accepted in this claim, and stays pending when that one was refused. max_attempts: see [retry].
+void batch_resolve(struct batch *b, int64_t max_attempts);
+size_t batch_fates(const struct batch *b, enum fate f);
+
+#endif

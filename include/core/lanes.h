@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Lanes give order per key: a key hashes to one of 16 lanes, and a claim's transaction holds the advisory lock of
+// every lane it takes rows from. This is one relay's memory of its lanes: which ones its own workers hold, and
+// from which id on a claim should look (a lower bound, so that a claim does not walk index entries of rows that
+// are done but not yet vacuumed). Bounds are only an optimisation: a sweep from zero finds what they hide (late
+// committers, returned and requeued rows), at a bounded share of the time.
+#ifndef OUTBOXD_CORE_LANES_H
+#define OUTBOXD_CORE_LANES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LANES 16 // a contract between all relays of a table: it is part of the index expression
+
+struct lane {
+	int64_t bound;   // rows at or below are not looked for, except by a sweep
+	int64_t from;    // the bound that the open claim started from
+	int64_t highest; // greatest id of the open claim, valid when rows > 0
+	int64_t rows;    // rows of the open claim
+	bool held;       // by a worker of this process
+	bool returned;   // the open claim gives rows back
+};
+
+struct lanes {
+	struct lane lane[LANES];
+	int first;            // rotates, so that no lane is always served last
+	int64_t sweep_at_us;  // a sweep is affordable from then on
+	int64_t sweep_least_us;
+};
+
+// What one claim may take; filled by lanes_plan.
+struct lane_plan {
+	int count;                // candidates
+	int32_t lane[LANES];
+	int64_t bound[LANES];
+	bool sweep;
+	int64_t started_us;
+};
+
+void lanes_init(struct lanes *l, int64_t sweep_least_us);
+int lanes_free_count(const struct lanes *l);
+// Reserves every lane that no worker of this process holds, as candidates for one claim. now in microseconds.
+void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan);
+bool lanes_sweep_due(const struct lanes *l, int64_t now_us);
+// The database granted `taken` (a bit per lane): the other candidates of the plan are free again.
+void lanes_granted(struct lanes *l, const struct lane_plan *plan, uint32_t taken);
+void lanes_row(struct lanes *l, int32_t lane, int64_t id); // a row of the open claim
+void lanes_returned(struct lanes *l, int32_t lane);        // some row of the open claim stays pending
+// The claim's transaction ended. committed = false returns every row. per_lane = the claim's LIMIT per lane.
+void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane);
+// How long the claim statement of a sweep took: the next one is due after 19 times that (5% of the time).
+void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us);
+void lanes_forget_bounds(struct lanes *l); // the next claim looks from zero
+
+#endif

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// How fast and how much: when to look at the table again, how many rows to claim, how many bytes to send, how many
+// batches to have in flight. Grows while all goes well, falls on a load signal.
+#ifndef OUTBOXD_CORE_PACE_H
+#define OUTBOXD_CORE_PACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pace_limits {
+	int64_t rows_max;  // of a claim
+	int64_t bytes_max; // of a request
+	int workers_max;
+	int64_t poll_ms;   // longest pause between two looks
+};
+
+struct pace {
+	struct pace_limits limits;
+	int64_t rows;
+	int64_t bytes;
+	int workers;
+	int good;       // requests since the last change of bytes or workers
+	bool hungry;    // there is a backlog: all workers go, each with a share of the lanes
+	bool woken;     // look at once
+	bool missed;    // a look left out lanes that a sibling held
+	bool notified;  // NOTIFY reaches us: no need to poll fast
+	bool sweep_wanted;
+	int64_t gap_ms;
+	int64_t next_ms;
+};
+
+void pace_init(struct pace *p, const struct pace_limits *limits);
+void pace_wake(struct pace *p);
+// A look begins that leaves out lanes (missed) or is not a sweep.
+void pace_looking(struct pace *p, bool all_lanes, bool sweep);
+// A claim ended with so many rows; full = some lane gave as many as it was asked for.
+void pace_claimed(struct pace *p, int64_t now_ms, int64_t rows, bool full);
+void pace_released(struct pace *p); // lanes were set free
+// When to look next; sweep_ms = when a sweep is affordable.
+int64_t pace_next_look(const struct pace *p, int64_t sweep_ms);
+
+// A claim of `rows` rows gave `bytes` bytes in all: adapts the number of rows to what fills one request.
+void pace_filled(struct pace *p, int64_t rows, int64_t bytes, bool full);
+void pace_slow(struct pace *p);                    // 429, breakers: half of everything
+void pace_too_large(struct pace *p, int64_t bytes); // 413 or a reset for a request of so many bytes
+void pace_good(struct pace *p);                    // a request was accepted
+
+#endif

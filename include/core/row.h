@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// One claimed outbox row, as the mapping expressions gave it. All text is borrowed from the PGresult that
+// holds the row and is not NUL-terminated.
+#ifndef OUTBOXD_CORE_ROW_H
+#define OUTBOXD_CORE_ROW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct slice {
+	const char *p; // NULL = SQL NULL
+	size_t n;
+};
+
+// Where the row stands (its ctid). Fixed while the claim's transaction holds the row's lock.
+struct tid {
+	uint32_t block;
+	uint16_t offset;
+};
+
+enum op { OP_INDEX, OP_CREATE, OP_DELETE };
+const char *op_name(enum op op);
+
+struct row {
+	struct tid tid;
+	int32_t lane;
+	int32_t attempts;
+	int64_t id;
+	int64_t version;
+	int64_t created_us; // microseconds since 1970; 0 = the table does not say
+	bool has_version;
+	struct slice index;
+	struct slice document_id;
+	struct slice operation;
+	struct slice routing;
+	struct slice pipeline;
+	struct slice document;
+};
+
+// Why a row can never be sent: the type and reason end up in the dead letter, in Elasticsearch's own form.
+struct refusal {
+	const char *type; // static text
+	char reason[256];
+};
+
+// Everything that would make Elasticsearch refuse the whole request, or that no server can mend, is found
+// here, before sending (facts: id over 512 bytes, bad version, index name with date math, document that is
+// not an object, ...). True = the row may be sent as *ret_op; false = *ret_refusal says why not.
+bool row_check(const struct row *row, enum op *ret_op, struct refusal *ret_refusal);
+
+#endif

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// What an answer of Elasticsearch or OpenSearch means for an event. One pure table, first match wins; the
+// source of each row is docs/VERDICTS.md (measured on Elasticsearch 7.17 to 9.5 and OpenSearch 3.3).
+#ifndef OUTBOXD_CORE_VERDICT_H
+#define OUTBOXD_CORE_VERDICT_H
+
+#include "core/row.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum verdict {
+	VERDICT_NONE,          // not judged yet
+	VERDICT_DONE,          // applied (for a request: look at its items)
+	VERDICT_SUPERSEDED,    // something newer is there
+	VERDICT_RETRY_ITEM,    // the server's trouble: same event again later, no attempt counted
+	VERDICT_ATTEMPT,       // same event again later, an attempt counted
+	VERDICT_RETRY_REQUEST, // unknown or away: the whole request again after a backoff, no attempt counted
+	VERDICT_PAUSE_INDEX,   // the destination index is at fault: nothing more to that index for a while
+	VERDICT_PAUSE_ALL,     // configuration or privileges: nothing more to anybody for a while
+	VERDICT_SPLIT,         // too large or one bad apple: the same in two halves
+	VERDICT_SOLO,          // resend in a request of its own before judging
+	VERDICT_DEAD,          // refused for good
+	VERDICT_COUNT_         // number of verdicts
+};
+const char *verdict_name(enum verdict v); // "done", "superseded", "retry_item", ...
+
+struct judgement {
+	enum verdict verdict;
+	bool slow; // a load signal: fewer bytes in flight
+};
+
+// What is known of a whole request. `fault` = no complete HTTP answer (refused, reset, time-out, cut body).
+struct request_facts {
+	bool fault;
+	bool too_large_to_read; // the answer passed our cap
+	int status;             // HTTP status, 0 when fault
+	bool readable;          // 200 only: JSON, `errors` and `items` there, as many items as were sent
+	const char *type;       // error.type of the body, "" when none
+	const char *reason;     // error.reason, ""
+	size_t items;           // events in the request
+};
+struct judgement verdict_request(const struct request_facts *facts);
+
+struct item_facts {
+	int status;
+	enum op op;
+	const char *type;   // error.type, "" when no error
+	const char *reason; // error.reason, ""
+	bool alone;         // it was the only event of its request
+};
+struct judgement verdict_item(const struct item_facts *facts);
+
+// The "current version [N]" of a version conflict's reason; -1 when the reason does not say.
+int64_t verdict_conflict_version(const char *reason);
+
+#endif

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// How the outbox table is read: its name and an SQL expression over the row `o` for every field, from the preset
+// and the configuration, and the SQL files with these put in.
+#ifndef OUTBOXD_PG_MAPPING_H
+#define OUTBOXD_PG_MAPPING_H
+
+#include "base/config.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+
+struct mapping {
+	// Expressions over `o`; never NULL.
+	char *id, *key, *index, *document_id, *operation, *version, *routing, *pipeline, *document;
+	// Identifiers, quoted as SQL wants them, with the schema where the configuration names one.
+	char *table, *lane_index, *publish, *notify;
+	char *parked_index; // without schema: an index goes where its table is
+	char *lane_index_name;
+	char *journal; // the table of migrations, beside the outbox table
+	// Literals and derived expressions.
+	char *table_literal, *lane_index_literal, *channel, *channel_literal;
+	char *lane, *lane_class, *id_column, *key_column;
+	bool keyed_by_seq; // the debezium preset orders by a column that `init` adds
+};
+
+bool mapping_init(struct mapping *m, const struct config *config, struct err *e) must_check;
+void mapping_done(struct mapping *m);
+
+// The SQL text with every {name} of the mapping put in and leading comment lines left out. `extra` replaces
+// {concurrently}, may be NULL. The caller owns the text.
+char *mapping_expand(const struct mapping *m, const char *sql, const char *extra);
+
+#endif

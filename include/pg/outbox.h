@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// What a relay does with its table: each function sends one script of sql/queries over a connection.
+#ifndef OUTBOXD_PG_OUTBOX_H
+#define OUTBOXD_PG_OUTBOX_H
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/err.h"
+#include "core/batch.h"
+#include "core/lanes.h"
+#include "core/row.h"
+#include "pg/conn.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct outbox;
+
+struct outbox *outbox_new(const struct config *config, struct err *e) must_check;
+void outbox_free(struct outbox *o); // NULL is fine
+
+// What inspection found; valid after outbox_read_inspection.
+struct inspection {
+	bool table_exists;
+	bool columns_complete;
+	bool lane_index_valid;
+	bool notify_trigger;
+	bool read_only;
+	int64_t server_version; // 150003
+	int64_t highest_id;     // only with with_highest
+};
+#define INSPECT_STEP_TABLE 0
+#define INSPECT_STEP_HIGHEST 1
+void outbox_inspect(struct outbox *o, struct conn *c, bool with_highest);
+void outbox_read_inspection(int step, const struct pg_result *res, int row, struct inspection *ret);
+
+// Claim: BEGIN, settings, lanes, rows. The transaction stays open. Row callbacks come for CLAIM_STEP_LANES (one row:
+// outbox_read_lanes) and, streamed, for CLAIM_STEP_ROWS (outbox_read_row).
+struct claim {
+	const struct lane_plan *plan;
+	int64_t lanes_wanted; // at most so many of the plan's lanes
+	int64_t per_lane;     // at most so many rows of each
+	int64_t highest;      // no row above this id
+	const char *const *paused; // index names that get nothing for now
+	int paused_count;
+	int64_t idle_timeout_ms;      // the server ends the session after so long a silence
+	int64_t statement_timeout_ms; // and the claim statement, with all pauses in reading it, after so long
+};
+#define CLAIM_STEP_LANES 2
+#define CLAIM_STEP_ROWS 3
+void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim);
+uint32_t outbox_read_lanes(const struct pg_result *res, int row); // a bit per lane
+void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked);
+
+// Writes the fates of a resolved batch and commits. parked: the claim saw refused rows, so accepted keys settle
+// their older ones. The result's affected[SETTLE_STEP_MARK] must be the number of delivered + superseded.
+#define SETTLE_STEP_MARK 0
+void outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng);
+// Is the script's result that of a transaction that really committed?
+bool outbox_committed(const struct script_result *result);
+void outbox_rollback(struct outbox *o, struct conn *c);
+// After a claim that failed on some row's data: finds such rows in the plan's lanes and makes them dead. One row of
+// SIEVE_STEP_COUNT says how many.
+#define SIEVE_STEP_COUNT 5
+void outbox_sieve(struct outbox *o, struct conn *c, const struct claim *claim);
+// One row, one bool: are there undelivered rows up to `highest`?
+void outbox_left(struct outbox *o, struct conn *c, int64_t highest);
+// LISTEN, and one notification to ourselves: only if it arrives do wake-ups work (behind a transaction pooler LISTEN
+// is accepted and never delivers).
+void outbox_listen(struct outbox *o, struct conn *c);
+// Looks at `limit` rows above `above` and deletes those delivered longer than keep_ms ago. One row:
+// outbox_read_purge.
+struct purge {
+	int64_t deleted;
+	int64_t last; // the last id looked at; 0 = the end of the table
+	bool young;   // a delivered row was too young: nothing further on can be old
+};
+void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t above, int64_t limit);
+void outbox_read_purge(const struct pg_result *res, int row, struct purge *ret);
+
+#endif

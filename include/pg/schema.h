@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// `outboxd init`: makes or upgrades the outbox table, and refuses what it cannot map.
+#ifndef OUTBOXD_PG_SCHEMA_H
+#define OUTBOXD_PG_SCHEMA_H
+
+#include "base/config.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+// Idempotent. Says on `out` what it did. notify: install the wake-up trigger.
+bool schema_init(const struct config *config, bool notify, FILE *out, struct err *e) must_check;
+// Prints the SQL of a first init and touches nothing.
+bool schema_print(const struct config *config, bool notify, FILE *out, struct err *e) must_check;
+
+#endif

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// Plain blocking PostgreSQL for the operator's commands. Values in and out are text.
+#ifndef OUTBOXD_PG_SYNC_H
+#define OUTBOXD_PG_SYNC_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+
+struct sync;
+struct pg_result;
+
+struct sync *sync_open(const char *dsn, struct err *e) must_check; // NULL = failed
+void sync_close(struct sync *s);                                   // NULL is fine
+// One or more statements without parameters.
+bool sync_exec(struct sync *s, const char *sql, struct err *e) must_check;
+// One statement; NULL = failed. The caller frees the result with sync_free.
+struct pg_result *sync_query(struct sync *s, const char *sql, const char *const *params, int count,
+			     struct err *e) must_check;
+// Only asks the server to understand the statement; the type of the first column as its OID.
+bool sync_describe(struct sync *s, const char *sql, unsigned *ret_type, struct err *e) must_check;
+void sync_free(struct pg_result *res);
+
+int sync_rows(const struct pg_result *res);
+int sync_columns(const struct pg_result *res);
+const char *sync_column(const struct pg_result *res, int col);
+const char *sync_text(const struct pg_result *res, int row, int col); // NULL = SQL NULL
+long long sync_affected(struct pg_result *res);
+
+#endif

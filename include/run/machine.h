@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// The worker's states, events and transitions as data (worker_rules.c), and the object itself. Private to the files
+// of the worker: worker.c (dispatch, life), worker_claim.c (rows in), worker_send.c (requests and answers).
+#ifndef OUTBOXD_RUN_MACHINE_H
+#define OUTBOXD_RUN_MACHINE_H
+
+#include "run/state.h"
+#include "run/worker.h"
+
+//      state         time-out (s); 0 = someone else's timer ends it
+#define WORKER_STATES(X) \
+	X(OFFLINE, 0)      /* waits to connect again */ \
+	X(CONNECTING, 0)   /* conn has its own timer */ \
+	X(INSPECTING, 30)  /* is the table fit for use? */ \
+	X(IDLE, 0) \
+	X(CHECKING, 120)   /* --once: is anything left? */ \
+	X(PROBING, 0)      /* asks Elasticsearch for a sign of life */ \
+	X(CLAIMING, 300)   /* rows arrive and become a request body */ \
+	X(SENDING, 0)      /* a request is in flight; http has its own timer */ \
+	X(DISCARDING, 300) /* reads rows that nobody will send any more */ \
+	X(SETTLING, 120)   /* writes fates and commits */ \
+	X(ROLLING_BACK, 60) \
+	X(SIEVING, 300)    /* looks for rows on which the mapping fails */
+
+#define WORKER_EVENTS(X) \
+	X(CONNECT)   /* time to connect */ \
+	X(UP)        /* connected */ \
+	X(DOWN)      /* connection refused or lost */ \
+	X(TIMEOUT)   /* the state took too long */ \
+	X(FIT)       /* the table may be used */ \
+	X(UNFIT)     /* it may not, or looking failed */ \
+	X(GO)        /* claim */ \
+	X(PROBE)     /* see whether Elasticsearch is back */ \
+	X(CHECK)     /* see whether anything is left */ \
+	X(CHECKED)   /* the answer came */ \
+	X(ALIVE)     /* Elasticsearch answered the probe */ \
+	X(NO_SIGN)   /* it did not */ \
+	X(SEND)      /* a request is ready */ \
+	X(MORE_ROWS) /* the body is free again, the claim has more rows */ \
+	X(DISCARD)   /* the claim has more rows, but sending is over */ \
+	X(SETTLE)    /* all that could be sent was judged */ \
+	X(RELEASE)   /* nothing to write: give the rows back */ \
+	X(SETTLED)   /* committed */ \
+	X(RELEASED)  /* rolled back */ \
+	X(SIEVE)     /* rolled back, and some row's mapping fails */ \
+	X(SQL_FAILED)
+
+enum worker_state {
+#define X(name, timeout) W_##name,
+	WORKER_STATES(X)
+#undef X
+		W_STATE_COUNT_
+};
+
+enum worker_event {
+#define X(name) E_##name,
+	WORKER_EVENTS(X)
+#undef X
+		E_EVENT_COUNT_
+};
+
+typedef void worker_action(struct worker *w);
+
+struct worker_rule {
+	enum worker_state from;
+	enum worker_event on;
+	enum worker_state to;
+	worker_action *act;
+};
+extern const struct worker_rule worker_rules[];
+extern const size_t worker_rule_count;
+// NULL = there is no rule: a bug.
+const struct worker_rule *worker_find_rule(enum worker_state from, enum worker_event on);
+const char *worker_state_text(enum worker_state s);
+const char *worker_event_text(enum worker_event e);
+
+struct worker {
+	struct relay *relay;
+	int number;
+	enum worker_state state;
+	struct conn *conn;
+	struct http_call *call;
+	struct backoff reconnect;
+	ev_timer timer; // of the state
+	struct err error; // of the last failure
+	// INSPECTING and CHECKING:
+	struct inspection found;
+	bool left;
+	// The batch:
+	struct lane_plan plan;
+	struct batch *batch;
+	struct buf body;
+	struct range range;     // in flight
+	uint32_t lanes;         // granted, a bit each
+	int64_t per_lane;
+	int64_t rows, bytes;    // of this claim
+	int64_t claimed_boot_ms; // when BEGIN was sent
+	int64_t discarded;
+	bool claiming;     // the lanes of the plan are reserved
+	bool granted;      // the database told which of them we got
+	bool committed;    // the open transaction ends in a commit
+	bool failed;       // a script of this claim failed
+	bool full;         // some lane gave as many rows as it was asked for
+	bool stream_open;  // the claim has more rows
+	bool abandoned;    // nothing more is sent in this claim
+	bool slow;         // the last answer was a load signal
+	bool impatient;    // some items must wait for the server to recover
+	bool accepted_any; // some request of this claim was accepted
+	bool parked;       // the table holds refused rows
+	bool sieve;        // after the rollback, look for rows whose mapping fails
+	int lone_refusals; // single events for which the whole request was refused
+};
+
+void worker_dispatch(struct worker *w, enum worker_event on); // the last statement of every callback
+// What comes next in a batch, once a script ended or an answer was judged.
+enum worker_event worker_next(struct worker *w);
+int64_t worker_patience_ms(const struct relay *r); // the server ends a claim after so long
+
+// Actions (worker.c, worker_claim.c, worker_send.c).
+worker_action worker_act_connect, worker_act_retreat, worker_act_inspect, worker_act_rest, worker_act_check;
+worker_action worker_act_probe, worker_act_claim, worker_act_send, worker_act_resume, worker_act_settle;
+worker_action worker_act_rollback, worker_act_sieve, worker_act_finish, worker_act_drop;
+
+// Translators: they fill fields and dispatch.
+bool worker_on_row(void *arg, int step, const struct pg_result *res, int row);
+void worker_on_reply(void *arg, const struct http_reply *reply);
+void worker_claim_ended(struct worker *w, bool committed); // gives the lanes back and counts
+
+#endif

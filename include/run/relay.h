@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// The relay: starts the workers, hands out work, drains and stops. One per process.
+#ifndef OUTBOXD_RUN_RELAY_H
+#define OUTBOXD_RUN_RELAY_H
+
+#include "base/config.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+
+// Runs until a signal ends it or, with once, until every event that was there at the start is delivered, dead or
+// out of time. Returns the exit code: 0; with once also 65 (some events went dead), 75 (events are left),
+// 78 (the table or mapping cannot be used). *e is filled when it could not even start.
+int relay_run(const struct config *config, bool once, const char *version, struct err *e);
+
+#endif

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// What the parts of a running relay share. relay.c owns it; workers and keeper read it and report to it.
+#ifndef OUTBOXD_RUN_STATE_H
+#define OUTBOXD_RUN_STATE_H
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/err.h"
+#include "core/batch.h"
+#include "core/circuit.h"
+#include "core/lanes.h"
+#include "core/pace.h"
+#include "es/http.h"
+#include "pg/outbox.h"
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WORKERS_MAX 16
+
+struct worker;
+struct keeper;
+
+// Since the start; claimed = the sum of the fates.
+struct tally {
+	int64_t claimed;
+	int64_t fates[FATE_COUNT_];
+	int64_t sieved; // rows made dead because their mapping fails; not in `claimed`
+	int64_t requests;
+};
+
+struct relay {
+	struct ev_loop *loop;
+	const struct config *config;
+	const char *version;
+	bool once;
+	struct outbox *outbox;
+	struct http *http;
+	struct rng rng;
+	// Decisions:
+	struct lanes lanes;
+	struct pace pace;
+	struct circuit elasticsearch;
+	struct circuit postgres;
+	struct circuit sql;   // a claim or settlement fails on the side of PostgreSQL
+	struct circuit items; // single events are refused for now (429): nothing is claimed for a moment
+	struct paused_indexes paused;
+	// Parts:
+	struct worker *workers[WORKERS_MAX];
+	int worker_count;
+	struct worker *looking; // its claim has not told yet which lanes it got
+	struct keeper *keeper;
+	ev_timer pump, limit, stop_limit, tick;
+	ev_signal term, intr, usr1;
+	// Life:
+	int64_t started_ms;
+	int64_t highest; // --once: no row above this id; INT64_MAX for the daemon
+	bool inspected;
+	bool stopping;
+	bool maybe_done;       // --once: a sweep of every lane found nothing
+	int64_t away_since_ms; // --once: a server has been away since; 0 = none is
+	int exit_code;
+	int64_t ticks;
+	struct tally tally;
+};
+
+// Something changed that may let a worker go on; looked at in the next turn of the loop.
+void relay_kick(struct relay *r);
+// A worker's or the keeper's connection came up, was lost or refused. Says it once per outage.
+void relay_postgres_up(struct relay *r);
+void relay_postgres_down(struct relay *r, const struct err *e);
+// The table was looked at. False: it cannot be used, *e says why.
+bool relay_inspected(struct relay *r, const struct inspection *found, struct err *e);
+// Elasticsearch did not answer, or refused everything; or answered.
+void relay_elasticsearch_failed(struct relay *r, const char *why, int64_t retry_after_ms);
+void relay_elasticsearch_works(struct relay *r);
+// A claim or settlement failed on the side of PostgreSQL.
+void relay_sql_failed(struct relay *r, const char *what, const struct err *e);
+void relay_index_works(struct relay *r, const char *index, size_t len);
+// So many rows went dead because a mapping expression fails on them.
+void relay_sieved(struct relay *r, int64_t rows);
+void relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason);
+// A claim and what follows it went well.
+void relay_sql_works(struct relay *r);
+// --once: is anything left that it is there for?
+void relay_left_known(struct relay *r, bool left);
+void relay_quit(struct relay *r, int exit_code);
+
+#endif

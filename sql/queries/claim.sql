@@ -1,0 +1,18 @@
+-- The rows of the lanes that were taken, each lane in id order. The mapping is evaluated outside the LIMIT: only
+-- for claimed rows. The last column says whether any refused row exists (then delivered keys settle older ones).
+SELECT o.outboxd_tid, want.lane, ({id})::bigint, o.attempts, (extract(epoch FROM o.created_at) * 1000000)::bigint,
+       ({version})::bigint, ({index})::text, ({document_id})::text, ({operation})::text,
+       ({routing})::text, ({pipeline})::text, ({document})::text,
+       (SELECT EXISTS (SELECT FROM {table} p WHERE p.processed = false AND p.error IS NOT NULL))
+FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
+CROSS JOIN LATERAL (
+	SELECT o.ctid AS outboxd_tid, o.*
+	FROM {table} o
+	WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
+	  AND ({id}) > want.bound AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now())
+	  AND ($5::text[] = '{}' OR ({index})::text <> ALL ($5::text[]))
+	ORDER BY ({id})
+	LIMIT $3
+	FOR UPDATE OF o SKIP LOCKED
+) AS o
+WHERE want.lane = ANY (current_setting('outboxd.lanes')::int[])

@@ -1,0 +1,1 @@
+SELECT coalesce(max(({id})::bigint), 0) FROM {table} o

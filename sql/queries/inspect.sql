@@ -1,0 +1,9 @@
+-- What a relay must know of its table after each connect, in one row.
+SELECT c.oid::bigint,
+       (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+        AND a.attname IN ('created_at', 'processed', 'processed_at', 'attempts', 'retry_at', 'dead_at', 'error')),
+       coalesce((SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass({lane_index_literal})), false),
+       EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'outboxd_notify' AND t.tgenabled <> 'D'),
+       pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
+       current_setting('server_version_num')::bigint
+FROM (SELECT to_regclass({table_literal}) AS oid) AS c

@@ -1,0 +1,1 @@
+DROP INDEX {lane_index_qualified}

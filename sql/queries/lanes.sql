@@ -1,0 +1,14 @@
+-- Takes free lanes that have something to do. In a statement of its own: the claim's snapshot must be younger
+-- than the locks, or it would show the former holder's rows as they were. The claim finds the result in
+-- outboxd.lanes, so that both travel in one round trip.
+SELECT set_config('outboxd.lanes', coalesce(array_agg(lane)::text, '{}'), true)
+FROM (
+	SELECT want.lane
+	FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
+	WHERE CASE WHEN EXISTS (
+		SELECT FROM {table} o
+		WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
+		  AND ({id}) > want.bound AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now()))
+	THEN pg_try_advisory_xact_lock({lane_class}, want.lane) END
+	LIMIT $3
+) AS taken

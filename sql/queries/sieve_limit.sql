@@ -1,0 +1,1 @@
+SELECT set_config('outboxd.limit', $1, true)

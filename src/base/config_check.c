@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+#include "base/config.h"
+
+#include "config_state.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+void config_add_place(const struct config *c, size_t index, struct buf *out)
+{
+	const struct config_slot *slot = &c->state->slots[index];
+	char name[OPTION_NAME_SIZE];
+	switch (slot->origin) {
+	case ORIGIN_DEFAULT:
+		buf_adds(out, "default");
+		break;
+	case ORIGIN_FILE:
+		buf_addf(out, "%s:%d", c->state->path, slot->line);
+		break;
+	case ORIGIN_ENV:
+		option_env_name(&options[index], name);
+		buf_adds(out, name);
+		break;
+	case ORIGIN_FLAG:
+		option_flag_name(&options[index], name);
+		buf_addf(out, "--%s", name);
+		break;
+	}
+}
+
+static bool is_set(const struct config *c, size_t index)
+{
+	return option_is_text(&options[index]) && *option_load(&options[index], c).text;
+}
+
+// Names the option that is wrong, and the place where it was set.
+static bool wrong(const struct config *c, size_t index, struct err *e, const char *what)
+{
+	auto_buf place;
+	buf_init(&place, 512);
+	config_add_place(c, index, &place);
+	return err_set(e, ERR_CONFIG, "%s.%s (%s): %s", options[index].section, options[index].key,
+		       buf_str(&place), what);
+}
+
+static bool check_required(const struct config *c, struct err *e)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		if (!(options[i].flags & OPTF_REQUIRED) || is_set(c, i))
+			continue;
+		char env[OPTION_NAME_SIZE], flag[OPTION_NAME_SIZE];
+		option_env_name(&options[i], env);
+		option_flag_name(&options[i], flag);
+		return err_set(
+			e, ERR_CONFIG, "%s.%s is not set: write %s under [%s] in the file, or set %s or --%s",
+			options[i].section, options[i].key, options[i].key, options[i].section, env, flag);
+	}
+	return true;
+}
+
+static bool check_files(const struct config *c, struct err *e)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		if (!(options[i].flags & OPTF_SECRET_FILE) || !is_set(c, i))
+			continue;
+		const char *path = option_load(&options[i], c).text;
+		if (access(path, R_OK) != 0) {
+			struct err why;
+			(void)err_set(&why, ERR_CONFIG, "cannot read %.512s: %s", path, strerror(errno));
+			return wrong(c, i, e, why.text);
+		}
+	}
+	return true;
+}
+
+static bool check_url(const struct config *c, struct err *e)
+{
+	const char *url = c->elasticsearch_url;
+	if (!*url)
+		return true;
+	// First of all, so that no other message is tempted to show the value.
+	if (option_url_has_user(url))
+		return wrong(
+			c, OPTION_elasticsearch_url, e,
+			"must not hold a user or password: use elasticsearch.username and password_file, "
+			"or api_key_file");
+	size_t scheme = !strncmp(url, "http://", 7) ? 7 : !strncmp(url, "https://", 8) ? 8 : 0;
+	if (!scheme)
+		return wrong(c, OPTION_elasticsearch_url, e, "must start with http:// or https://");
+	if (strchr("/:?#", url[scheme]))
+		return wrong(c, OPTION_elasticsearch_url, e, "has no host: write https://host:9200");
+	if (url[strcspn(url, " ?#")])
+		return wrong(c, OPTION_elasticsearch_url, e, "must not hold a space, ? or #");
+	return true;
+}
+
+static bool check_credentials(const struct config *c, struct err *e)
+{
+	bool basic = *c->elasticsearch_username || *c->elasticsearch_password_file;
+	if (basic && !*c->elasticsearch_password_file)
+		return wrong(c, OPTION_elasticsearch_username, e, "needs elasticsearch.password_file");
+	if (basic && !*c->elasticsearch_username)
+		return wrong(c, OPTION_elasticsearch_password_file, e, "needs elasticsearch.username");
+	if (strchr(c->elasticsearch_username, ':'))
+		return wrong(c, OPTION_elasticsearch_username, e,
+			     "must not hold a colon: HTTP has no way to send it");
+	if (basic && *c->elasticsearch_api_key_file)
+		return wrong(c, OPTION_elasticsearch_api_key_file, e, "excludes elasticsearch.username");
+	if (*c->elasticsearch_aws_region && (basic || *c->elasticsearch_api_key_file))
+		return wrong(c, OPTION_elasticsearch_aws_region, e,
+			     "excludes elasticsearch.username and api_key_file: a request has one signature");
+	if (*c->elasticsearch_key_file && !*c->elasticsearch_cert_file)
+		return wrong(c, OPTION_elasticsearch_key_file, e, "needs elasticsearch.cert_file");
+	return true;
+}
+
+static bool check_retry(const struct config *c, struct err *e)
+{
+	if (c->retry_cap < c->retry_base)
+		return wrong(c, OPTION_retry_cap, e, "is shorter than retry.base");
+	return true;
+}
+
+bool config_check(const struct config *c, bool connects, struct err *e)
+{
+	return (!connects || check_required(c, e)) && check_url(c, e) && check_credentials(c, e) &&
+	       check_retry(c, e) && check_files(c, e);
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+#ifndef OUTBOXD_BASE_FILE_H
+#define OUTBOXD_BASE_FILE_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+
+// Reads a whole file of at most max bytes into out, which has room for them and a NUL byte behind them.
+bool file_read(const char *path, char *out, size_t max, size_t *ret_len, struct err *e) must_check;
+
+#endif

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+#include "base/log.h"
+#include "base/mem.h"
+#include "cmd/command.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_CONFIG "/etc/outboxd/outboxd.conf"
+
+static const struct flag run_flags[] = {
+	{ "once", NULL, "deliver what is there now, then exit (0 all delivered, 65 some events went dead, 75 events left)" },
+	{ NULL, NULL, NULL },
+};
+static const struct flag init_flags[] = {
+	{ "print", NULL, "only print the SQL" },
+	{ "notify", NULL, "also install the trigger that wakes the relays at once" },
+	{ NULL, NULL, NULL },
+};
+static const struct flag json_flags[] = {
+	{ "json", NULL, "for programs" },
+	{ NULL, NULL, NULL },
+};
+static const struct flag dead_flags[] = {
+	{ "id", "IDS", "only these events: 12 or 12,15" },
+	{ "limit", "N", "at most so many (100)" },
+	{ "json", NULL, "for programs" },
+	{ NULL, NULL, NULL },
+};
+static const struct flag requeue_flags[] = {
+	{ "id", "IDS", "these events: 12 or 12,15" },
+	{ "all", NULL, "every dead event" },
+	{ "json", NULL, "for programs" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct command commands[] = {
+	{ "run", "deliver events until stopped (the default)", "[--once]", true, run_flags, cmd_run },
+	{ "init", "create or upgrade the outbox table", "[--print] [--notify]", true, init_flags, cmd_init },
+	{ "status", "how many events are pending, waiting and dead", "[--json]", true, json_flags, cmd_status },
+	{ "dead", "list the events that were given up, with their errors", "[IDS] [--limit N] [--json]", true, dead_flags,
+	  cmd_dead },
+	{ "requeue", "make dead events pending again", "IDS | --all", true, requeue_flags, cmd_requeue },
+	{ "config", "show each setting and where it comes from", "[sample | reference | fsm] [--json]", false, json_flags,
+	  cmd_config },
+};
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < array_len(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static void print_help(FILE *out)
+{
+	fprintf(out, "outboxd - delivers every committed event of a PostgreSQL outbox table to Elasticsearch or OpenSearch\n\n"
+		     "usage: outboxd [COMMAND] [--config FILE] [--SECTION-KEY VALUE ...]\n\ncommands:\n");
+	for (size_t i = 0; i < array_len(commands); i++) {
+		fprintf(out, "  %-8s %-34s %s\n", commands[i].name, commands[i].usage, commands[i].summary);
+		for (const struct flag *f = commands[i].flags; f->name; f++)
+			fprintf(out, "             --%s%s%s: %s\n", f->name, f->value_name ? " " : "",
+				f->value_name ? f->value_name : "", f->help);
+	}
+	fprintf(out, "\ngeneral flags:\n"
+		     "  --config FILE   configuration file (%s when it exists; OUTBOXD_CONFIG)\n"
+		     "  --help, --version\n\n"
+		     "settings (also in the file as [section] key = value, or as OUTBOXD_SECTION_KEY):\n", DEFAULT_CONFIG);
+	config_print_flags(out);
+}
+
+// The command line while it is read. Settings are applied after file and environment.
+struct line {
+	const struct command *command;
+	const char *config_path;
+	const char **setting_names;
+	const char **setting_values;
+	int setting_count;
+	const char **words;
+	struct call *call;
+	bool help, version;
+};
+
+static bool command_flag(struct line *l, const char *name, const char *value, struct err *e)
+{
+	struct call *c = l->call;
+	char *end;
+
+	if (strcmp(name, "once") == 0) {
+		c->once = true;
+	} else if (strcmp(name, "print") == 0) {
+		c->print = true;
+	} else if (strcmp(name, "notify") == 0) {
+		c->notify = true;
+	} else if (strcmp(name, "json") == 0) {
+		c->json = true;
+	} else if (strcmp(name, "all") == 0) {
+		c->all = true;
+	} else if (strcmp(name, "id") == 0) {
+		c->ids = value;
+	} else if (strcmp(name, "limit") == 0) {
+		c->limit = strtoll(value, &end, 10);
+		if (*end || c->limit < 1)
+			return err_set(e, ERR_USAGE, "--limit: \"%s\" is not a number above 0", value);
+	}
+	return true;
+}
+
+static const struct flag *find_flag(const struct command *command, const char *name)
+{
+	for (const struct flag *f = command->flags; f->name; f++) {
+		if (strcmp(f->name, name) == 0)
+			return f;
+	}
+	return NULL;
+}
+
+// One --name[=value]; *i moves past a value that stands apart.
+static bool read_flag(struct line *l, char **argv, int argc, int *i, struct err *e)
+{
+	char *name = argv[*i] + 2, *equals = strchr(name, '=');
+	const struct flag *flag;
+	const char *value = NULL;
+	bool takes_value;
+
+	if (equals) {
+		*equals = '\0';
+		value = equals + 1;
+	}
+	if (strcmp(name, "help") == 0)
+		return l->help = true;
+	if (strcmp(name, "version") == 0)
+		return l->version = true;
+	flag = find_flag(l->command, name);
+	takes_value = flag ? flag->value_name != NULL : strcmp(name, "config") == 0 || !config_flag_is_bool(name);
+	if (!value && takes_value) {
+		if (*i + 1 >= argc)
+			return err_set(e, ERR_USAGE, "--%s needs a value", name);
+		value = argv[++*i];
+	}
+	if (flag)
+		return command_flag(l, name, value, e);
+	if (strcmp(name, "config") == 0) {
+		l->config_path = value;
+		return true;
+	}
+	l->setting_names[l->setting_count] = name;
+	l->setting_values[l->setting_count++] = value ? value : "true";
+	return true;
+}
+
+static bool read_line(struct line *l, char **argv, int argc, struct err *e)
+{
+	l->command = &commands[0];
+	for (int i = 1; i < argc && argv[i][0] != '-'; i++) {
+		l->command = find_command(argv[i]);
+		if (!l->command)
+			return err_set(e, ERR_USAGE, "%s: no such command; see outboxd --help", argv[i]);
+		break;
+	}
+	for (int i = 1; i < argc; i++) {
+		if (strncmp(argv[i], "--", 2) == 0 && argv[i][2]) {
+			if (!read_flag(l, argv, argc, &i, e))
+				return false;
+		} else if (argv[i][0] == '-') {
+			return err_set(e, ERR_USAGE, "%s: no such flag; see outboxd --help", argv[i]);
+		} else if (i > 1) {
+			l->words[l->call->word_count++] = argv[i];
+		}
+	}
+	return true;
+}
+
+static bool load_config(struct config *config, const struct line *l, struct err *e)
+{
+	const char *path = l->config_path ? l->config_path : getenv("OUTBOXD_CONFIG");
+	bool known;
+
+	if (!path && access(DEFAULT_CONFIG, F_OK) == 0)
+		path = DEFAULT_CONFIG;
+	if (path && *path && !config_read_file(config, path, e))
+		return false;
+	if (!config_read_env(config, environ, e))
+		return false;
+	for (int i = 0; i < l->setting_count; i++) {
+		if (!config_set_flag(config, l->setting_names[i], l->setting_values[i], &known, e))
+			return false;
+		if (!known)
+			return err_set(e, ERR_USAGE, "--%s: no such flag of `outboxd %s`; see outboxd --help",
+				       l->setting_names[i], l->command->name);
+	}
+	return config_check(config, l->command->connects, e);
+}
+
+static int fail(const struct err *e)
+{
+	fprintf(stderr, "outboxd: %s\n", e->text);
+	return err_exit_code(e->kind);
+}
+
+static int run_command(struct line *l, struct config *config)
+{
+	struct err e = { 0 };
+	int code;
+
+	if (!load_config(config, l, &e))
+		return fail(&e);
+	log_setup((enum log_format)config->log_format, (enum log_level)config->log_level);
+	l->call->config = config;
+	l->call->words = l->words;
+	code = l->command->run(l->call, &e);
+	if (e.kind != ERR_NONE)
+		fail(&e);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	size_t most = (size_t)argc + 1;
+	auto_free const char **names = mem_calloc(most, sizeof(*names));
+	auto_free const char **values = mem_calloc(most, sizeof(*values));
+	auto_free const char **words = mem_calloc(most, sizeof(*words));
+	struct call call = { .version = OUTBOXD_VERSION };
+	struct line line = { .setting_names = names, .setting_values = values, .words = words, .call = &call };
+	struct config config;
+	struct err e = { 0 };
+	int code;
+
+	if (!read_line(&line, argv, argc, &e))
+		return fail(&e);
+	if (line.help) {
+		print_help(stdout);
+		return 0;
+	}
+	if (line.version) {
+		printf("outboxd %s\n", OUTBOXD_VERSION);
+		return 0;
+	}
+	config_init(&config);
+	code = run_command(&line, &config);
+	config_done(&config);
+	return code;
+}

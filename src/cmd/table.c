@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include "cmd/table.h"
+
+#include "pg/sync.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COLUMN_MAX 80 // the last column, the longest by nature, is printed in full
+
+static const char *cell(const struct pg_result *res, int row, int col)
+{
+	const char *text = sync_text(res, row, col);
+
+	return text ? text : "-";
+}
+
+static int width(const struct pg_result *res, int col)
+{
+	size_t most = strlen(sync_column(res, col));
+
+	for (int r = 0; r < sync_rows(res); r++) {
+		size_t n = strlen(cell(res, r, col));
+
+		if (n > most)
+			most = n;
+	}
+	return most < COLUMN_MAX ? (int)most : COLUMN_MAX;
+}
+
+// Text from the table may hold anything; a terminal must not obey it.
+static void put(const char *text, int pad, bool last)
+{
+	int n = 0;
+
+	for (; *text && (last || n < COLUMN_MAX); text++, n++)
+		putchar((unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
+	if (last)
+		putchar('\n');
+	else
+		printf("%*s", pad - n + 2, "");
+}
+
+static void print_json(const struct pg_result *res)
+{
+	json_t *list = json_array();
+
+	for (int r = 0; r < sync_rows(res); r++) {
+		json_t *object = json_object();
+
+		for (int c = 0; c < sync_columns(res); c++) {
+			const char *text = sync_text(res, r, c);
+
+			json_object_set_new(object, sync_column(res, c), text ? json_string(text) : json_null());
+		}
+		json_array_append_new(list, object);
+	}
+	json_dumpf(list, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(list);
+}
+
+void table_print(const struct pg_result *res, bool json)
+{
+	int columns = sync_columns(res);
+
+	if (json) {
+		print_json(res);
+		return;
+	}
+	for (int r = -1; r < sync_rows(res); r++) {
+		for (int c = 0; c < columns; c++)
+			put(r < 0 ? sync_column(res, c) : cell(res, r, c), width(res, c), c == columns - 1);
+	}
+}

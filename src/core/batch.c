@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: MIT
+#include "core/batch.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <string.h>
+#include <uthash.h>
+
+struct document {
+	UT_hash_handle hh;
+	int32_t last; // its newest entry so far
+	uint32_t index_len, id_len;
+	char text[]; // index name, NUL, document id
+};
+
+struct batch {
+	struct entry *entries;
+	size_t count, cap;
+	size_t *sent; // entries in body order
+	size_t sent_count, sent_cap;
+	struct range *ranges; // a stack: the next request is on top
+	size_t range_count, range_cap;
+	struct trouble *troubles;
+	size_t trouble_count, trouble_cap;
+	struct document *documents; // uthash
+	struct buf key;             // scratch for look-ups
+	size_t body_first;          // first entry of the body being built
+	size_t live_bytes;
+	size_t fates[FATE_COUNT_];
+};
+
+// Index name (<= 255 bytes) and id (<= 512 bytes) passed row_check.
+#define KEY_MAX 1024
+
+const char *fate_name(enum fate f)
+{
+	static const char *const names[FATE_COUNT_] = {
+		[FATE_RETURNED] = "returned", [FATE_DELIVERED] = "delivered", [FATE_SUPERSEDED] = "superseded",
+		[FATE_DEAD] = "dead",	      [FATE_WAITING] = "waiting",
+	};
+	return names[f];
+}
+
+struct batch *batch_new(void)
+{
+	struct batch *b = mem_calloc(1, sizeof(*b));
+
+	buf_init(&b->key, KEY_MAX);
+	return b;
+}
+
+void batch_reset(struct batch *b)
+{
+	struct document *d = b->documents, *next;
+
+	// The list goes first (HASH_CLEAR frees the table and leaves the elements alone).
+	struct document *head = d;
+	HASH_CLEAR(hh, b->documents);
+	for (d = head; d; d = next) {
+		next = d->hh.next;
+		free(d);
+	}
+	for (size_t i = 0; i < b->trouble_count; i++) {
+		free(b->troubles[i].type);
+		free(b->troubles[i].reason);
+	}
+	b->trouble_count = b->count = b->sent_count = b->range_count = b->body_first = b->live_bytes = 0;
+	memset(b->fates, 0, sizeof(b->fates));
+}
+
+void batch_free(struct batch *b)
+{
+	if (!b)
+		return;
+	batch_reset(b);
+	buf_done(&b->key);
+	free(b->entries);
+	free(b->sent);
+	free(b->ranges);
+	free(b->troubles);
+	free(b);
+}
+
+size_t batch_count(const struct batch *b)
+{
+	return b->count;
+}
+
+const struct entry *batch_entry(const struct batch *b, size_t i)
+{
+	assert(i < b->count);
+	return &b->entries[i];
+}
+
+struct slice batch_index(const struct batch *b, size_t i)
+{
+	const struct document *d = batch_entry(b, i)->document;
+
+	return d ? (struct slice){ d->text, d->index_len } : (struct slice){ NULL, 0 };
+}
+
+struct slice batch_document_id(const struct batch *b, size_t i)
+{
+	const struct document *d = batch_entry(b, i)->document;
+
+	return d ? (struct slice){ d->text + d->index_len + 1, d->id_len } : (struct slice){ NULL, 0 };
+}
+
+const struct trouble *batch_trouble(const struct batch *b, size_t i)
+{
+	int32_t n = batch_entry(b, i)->trouble;
+
+	return n < 0 ? NULL : &b->troubles[n];
+}
+
+// Makes room for one more element of an array that doubles.
+static void *grow(void *array, size_t count, size_t *cap, size_t size)
+{
+	if (count < *cap)
+		return array;
+	*cap = *cap ? *cap * 2 : 64;
+	return mem_realloc(array, *cap, size);
+}
+
+static struct document *find_document(struct batch *b, const struct row *row)
+{
+	struct document *d;
+
+	buf_clear(&b->key);
+	buf_add(&b->key, row->index.p, row->index.n);
+	buf_addc(&b->key, '\0');
+	buf_add(&b->key, row->document_id.p, row->document_id.n);
+	assert(!b->key.full);
+	HASH_FIND(hh, b->documents, b->key.data, b->key.len, d);
+	if (d)
+		return d;
+	d = mem_calloc(1, sizeof(*d) + b->key.len);
+	memcpy(d->text, b->key.data, b->key.len);
+	d->last = -1;
+	d->index_len = (uint32_t)row->index.n;
+	d->id_len = (uint32_t)row->document_id.n;
+	HASH_ADD_KEYPTR(hh, b->documents, d->text, b->key.len, d);
+	return d;
+}
+
+static struct entry *new_entry(struct batch *b, const struct row *row)
+{
+	struct entry *e;
+
+	b->entries = grow(b->entries, b->count, &b->cap, sizeof(*b->entries));
+	e = &b->entries[b->count++];
+	*e = (struct entry){
+		.tid = row->tid,
+		.lane = row->lane,
+		.attempts = row->attempts,
+		.newer = -1,
+		.trouble = -1,
+		.verdict = VERDICT_NONE,
+		.id = row->id,
+		.created_us = row->created_us,
+	};
+	return e;
+}
+
+static bool is_full_document(enum op op)
+{
+	return op == OP_INDEX || op == OP_DELETE;
+}
+
+// What is not yet accepted stands in the way of a younger event that does not carry the whole document.
+static bool is_accepted(const struct entry *e)
+{
+	return e->verdict == VERDICT_DONE || e->verdict == VERDICT_SUPERSEDED;
+}
+
+size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_held)
+{
+	struct document *d = find_document(b, row);
+	struct entry *e = new_entry(b, row);
+	size_t number = b->count - 1;
+
+	e->op = op;
+	e->document = d;
+	*ret_held = false;
+	if (d->last >= 0) {
+		struct entry *older = &b->entries[d->last];
+
+		if (is_full_document(op)) {
+			older->newer = (int32_t)number;
+			// In the body that is still being built? Then only the newest is sent.
+			if ((size_t)d->last >= b->body_first && older->end > older->start) {
+				b->live_bytes -= older->end - older->start;
+				older->end = older->start;
+			}
+		} else if (!is_accepted(older)) {
+			*ret_held = true;
+		}
+	}
+	d->last = (int32_t)number;
+	return number;
+}
+
+size_t batch_add_refused(struct batch *b, const struct row *row, const struct refusal *why)
+{
+	size_t number = b->count;
+
+	new_entry(b, row);
+	batch_judge(b, number, VERDICT_DEAD);
+	batch_set_trouble(b, number, 0, why->type, why->reason);
+	return number;
+}
+
+void batch_set_bytes(struct batch *b, size_t i, size_t start, size_t end)
+{
+	assert(i + 1 == b->count && start < end);
+	b->entries[i].start = start;
+	b->entries[i].end = end;
+	b->live_bytes += end - start;
+}
+
+size_t batch_live_bytes(const struct batch *b)
+{
+	return b->live_bytes;
+}
+
+void batch_compact(struct batch *b, struct buf *body)
+{
+	size_t to = 0;
+
+	if (body->len == b->live_bytes)
+		return;
+	for (size_t i = b->body_first; i < b->count; i++) {
+		struct entry *e = &b->entries[i];
+		size_t len = e->end - e->start;
+
+		if (len == 0)
+			continue;
+		if (e->start != to)
+			memmove(body->data + to, body->data + e->start, len);
+		e->start = to;
+		to = e->end = to + len;
+	}
+	buf_truncate(body, to);
+}
+
+static void push_range(struct batch *b, size_t from, size_t to)
+{
+	b->ranges = grow(b->ranges, b->range_count, &b->range_cap, sizeof(*b->ranges));
+	b->ranges[b->range_count++] = (struct range){ from, to };
+}
+
+// The stack's top must be the first request: requests of one claim go out in the order of their events.
+static void reverse_ranges(struct batch *b)
+{
+	for (size_t i = 0, j = b->range_count; i + 1 < j; i++) {
+		struct range swap = b->ranges[i];
+
+		j--;
+		b->ranges[i] = b->ranges[j];
+		b->ranges[j] = swap;
+	}
+}
+
+void batch_seal(struct batch *b, struct buf *body, size_t max_bytes)
+{
+	size_t from = 0, bytes = 0;
+
+	assert(b->range_count == 0);
+	batch_compact(b, body);
+	b->sent_count = 0;
+	for (size_t i = b->body_first; i < b->count; i++) {
+		size_t len = b->entries[i].end - b->entries[i].start;
+
+		if (len == 0)
+			continue;
+		if (bytes > 0 && bytes + len > max_bytes) {
+			push_range(b, from, b->sent_count);
+			from = b->sent_count;
+			bytes = 0;
+		}
+		b->sent = grow(b->sent, b->sent_count, &b->sent_cap, sizeof(*b->sent));
+		b->sent[b->sent_count++] = i;
+		bytes += len;
+	}
+	if (b->sent_count > from)
+		push_range(b, from, b->sent_count);
+	reverse_ranges(b);
+}
+
+bool batch_has_next(const struct batch *b)
+{
+	return b->range_count > 0;
+}
+
+bool batch_next(struct batch *b, struct range *ret_range)
+{
+	if (b->range_count == 0)
+		return false;
+	*ret_range = b->ranges[--b->range_count];
+	return true;
+}
+
+void batch_split(struct batch *b, const struct range *range)
+{
+	size_t middle = range->from + (range->to - range->from) / 2;
+
+	assert(range->to - range->from > 1);
+	push_range(b, middle, range->to);
+	push_range(b, range->from, middle);
+}
+
+void batch_solo(struct batch *b, const struct range *range, size_t position)
+{
+	push_range(b, range->from + position, range->from + position + 1);
+}
+
+void batch_drop_ranges(struct batch *b)
+{
+	b->range_count = 0;
+}
+
+void batch_body_sent(struct batch *b)
+{
+	for (size_t i = b->body_first; i < b->count; i++)
+		b->entries[i].start = b->entries[i].end = 0;
+	b->body_first = b->count;
+	b->live_bytes = 0;
+	b->sent_count = 0;
+	b->range_count = 0;
+}
+
+size_t batch_sent_entry(const struct batch *b, const struct range *range, size_t position)
+{
+	assert(range->from + position < range->to && range->to <= b->sent_count);
+	return b->sent[range->from + position];
+}
+
+void batch_range_bytes(const struct batch *b, const struct range *range, size_t *ret_start, size_t *ret_end)
+{
+	*ret_start = b->entries[b->sent[range->from]].start;
+	*ret_end = b->entries[b->sent[range->to - 1]].end;
+}
+
+void batch_judge(struct batch *b, size_t i, enum verdict v)
+{
+	assert(i < b->count);
+	b->entries[i].verdict = v;
+}
+
+void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, const char *reason)
+{
+	struct trouble *t;
+
+	assert(i < b->count && b->entries[i].trouble < 0);
+	b->troubles = grow(b->troubles, b->trouble_count, &b->trouble_cap, sizeof(*b->troubles));
+	t = &b->troubles[b->trouble_count];
+	*t = (struct trouble){ .status = status, .type = mem_strdup(type), .reason = mem_strdup(reason) };
+	b->entries[i].trouble = (int32_t)b->trouble_count++;
+}
+
+static enum fate own_fate(const struct entry *e, int64_t max_attempts)
+{
+	switch (e->verdict) {
+	case VERDICT_DONE:
+		return FATE_DELIVERED;
+	case VERDICT_SUPERSEDED:
+		return FATE_SUPERSEDED;
+	case VERDICT_DEAD:
+		return FATE_DEAD;
+	case VERDICT_ATTEMPT:
+		return e->attempts + 1 >= max_attempts ? FATE_DEAD : FATE_WAITING;
+	case VERDICT_NONE:
+	case VERDICT_RETRY_ITEM:
+	case VERDICT_RETRY_REQUEST:
+	case VERDICT_PAUSE_INDEX:
+	case VERDICT_PAUSE_ALL:
+	case VERDICT_SPLIT:
+	case VERDICT_SOLO:
+	case VERDICT_COUNT_:
+		return FATE_RETURNED;
+	}
+	return FATE_RETURNED;
+}
+
+void batch_resolve(struct batch *b, int64_t max_attempts)
+{
+	memset(b->fates, 0, sizeof(b->fates));
+	// From the youngest to the oldest, so that a chain of replacements is known from its end.
+	for (size_t i = b->count; i-- > 0;) {
+		struct entry *e = &b->entries[i];
+		enum fate newer = e->newer < 0 ? FATE_RETURNED : b->entries[e->newer].fate;
+
+		e->fate = own_fate(e, max_attempts);
+		if (e->fate != FATE_DELIVERED && (newer == FATE_DELIVERED || newer == FATE_SUPERSEDED))
+			e->fate = FATE_SUPERSEDED;
+		b->fates[e->fate]++;
+	}
+}
+
+size_t batch_fates(const struct batch *b, enum fate f)
+{
+	return b->fates[f];
+}

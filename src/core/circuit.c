@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+#include "core/circuit.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+void circuit_init(struct circuit *c, int64_t base_ms, int64_t cap_ms)
+{
+	*c = (struct circuit){ .backoff = { .base_ms = base_ms, .cap_ms = cap_ms } };
+}
+
+bool circuit_failed(struct circuit *c, int64_t now_ms, int64_t at_least_ms, struct rng *rng)
+{
+	bool opened = !c->open || c->failures == 0;
+
+	if (opened) {
+		c->opened_ms = now_ms;
+		c->failures = 0;
+	}
+	c->open = true;
+	c->probing = false;
+	c->failures++;
+	c->until_ms = now_ms + backoff_next(&c->backoff, rng, at_least_ms);
+	return opened;
+}
+
+bool circuit_succeeded(struct circuit *c)
+{
+	bool closed = c->open && c->failures > 0;
+
+	c->open = c->probing = false;
+	backoff_reset(&c->backoff);
+	return closed;
+}
+
+bool circuit_may_probe(const struct circuit *c, int64_t now_ms)
+{
+	return c->open && !c->probing && now_ms >= c->until_ms;
+}
+
+void circuit_probe_ended(struct circuit *c)
+{
+	c->probing = false;
+}
+
+static void forget(struct paused_indexes *p, int i)
+{
+	free(p->item[i].name);
+	free(p->item[i].why);
+	p->item[i] = p->item[--p->count];
+}
+
+void paused_done(struct paused_indexes *p)
+{
+	while (p->count > 0)
+		forget(p, p->count - 1);
+}
+
+static int find(const struct paused_indexes *p, const char *name, size_t len)
+{
+	for (int i = 0; i < p->count; i++) {
+		if (strlen(p->item[i].name) == len && memcmp(p->item[i].name, name, len) == 0)
+			return i;
+	}
+	return -1;
+}
+
+static void forget_shortest(struct paused_indexes *p)
+{
+	int shortest = 0;
+
+	for (int i = 1; i < p->count; i++) {
+		if (p->item[i].circuit.until_ms < p->item[shortest].circuit.until_ms)
+			shortest = i;
+	}
+	forget(p, shortest);
+}
+
+bool paused_add(struct paused_indexes *p, const char *name, const char *why, int64_t now_ms, int64_t base_ms,
+		int64_t cap_ms, struct rng *rng)
+{
+	int i = find(p, name, strlen(name));
+	bool added = i < 0;
+
+	if (added) {
+		if (p->count == PAUSED_INDEXES_MAX)
+			forget_shortest(p);
+		i = p->count++;
+		p->item[i] = (struct paused_index){ .name = mem_strdup(name), .why = mem_strdup(why) };
+		circuit_init(&p->item[i].circuit, base_ms, cap_ms);
+	}
+	// Many rows of one answer say the same: only the first moves the wait.
+	if (added || now_ms >= p->item[i].circuit.until_ms)
+		circuit_failed(&p->item[i].circuit, now_ms, -1, rng);
+	return added;
+}
+
+int paused_names(const struct paused_indexes *p, int64_t now_ms, const char *ret_names[PAUSED_INDEXES_MAX])
+{
+	int n = 0;
+
+	for (int i = 0; i < p->count; i++) {
+		if (now_ms < p->item[i].circuit.until_ms)
+			ret_names[n++] = p->item[i].name;
+	}
+	return n;
+}
+
+bool paused_remove(struct paused_indexes *p, const char *name, size_t len)
+{
+	int i = find(p, name, len);
+
+	if (i >= 0)
+		forget(p, i);
+	return i >= 0;
+}
+
+int64_t paused_next_probe(const struct paused_indexes *p, int64_t now_ms)
+{
+	int64_t next = INT64_MAX;
+
+	for (int i = 0; i < p->count; i++) {
+		if (p->item[i].circuit.until_ms > now_ms && p->item[i].circuit.until_ms < next)
+			next = p->item[i].circuit.until_ms;
+	}
+	return next;
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include "core/lanes.h"
+
+#include <assert.h>
+#include <string.h>
+
+// A sweep may use one part in 20 of the time.
+#define SWEEP_PAUSE_FACTOR 19
+#define SWEEP_PAUSE_MAX_US (60 * 1000 * 1000)
+
+void lanes_init(struct lanes *l, int64_t sweep_least_us)
+{
+	memset(l, 0, sizeof(*l));
+	l->sweep_least_us = sweep_least_us;
+}
+
+int lanes_free_count(const struct lanes *l)
+{
+	int n = 0;
+
+	for (int i = 0; i < LANES; i++)
+		n += !l->lane[i].held;
+	return n;
+}
+
+bool lanes_sweep_due(const struct lanes *l, int64_t now_us)
+{
+	return now_us >= l->sweep_at_us;
+}
+
+void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan)
+{
+	ret_plan->count = 0;
+	ret_plan->sweep = lanes_sweep_due(l, now_us);
+	ret_plan->started_us = now_us;
+	for (int i = 0; i < LANES; i++) {
+		int n = (l->first + i) % LANES;
+		struct lane *lane = &l->lane[n];
+
+		if (lane->held)
+			continue;
+		lane->held = true;
+		lane->rows = 0;
+		lane->returned = false;
+		lane->from = ret_plan->sweep ? 0 : lane->bound;
+		ret_plan->lane[ret_plan->count] = n;
+		ret_plan->bound[ret_plan->count] = lane->from;
+		ret_plan->count++;
+	}
+	l->first = (l->first + 5) % LANES; // 5 and 16 have no common factor: every lane comes first in turn
+}
+
+void lanes_granted(struct lanes *l, const struct lane_plan *plan, uint32_t taken)
+{
+	for (int i = 0; i < plan->count; i++) {
+		if (!(taken & (1u << plan->lane[i])))
+			l->lane[plan->lane[i]].held = false;
+	}
+}
+
+void lanes_row(struct lanes *l, int32_t lane, int64_t id)
+{
+	assert(lane >= 0 && lane < LANES && l->lane[lane].held);
+	if (l->lane[lane].rows == 0 || id > l->lane[lane].highest)
+		l->lane[lane].highest = id;
+	l->lane[lane].rows++;
+}
+
+void lanes_returned(struct lanes *l, int32_t lane)
+{
+	l->lane[lane].returned = true;
+}
+
+static void release(struct lane *lane, bool committed, int64_t per_lane)
+{
+	lane->held = false;
+	if (lane->rows == 0)
+		return;
+	if (!committed || lane->returned)
+		lane->bound = lane->from; // they must be found again
+	else if (lane->rows >= per_lane || lane->highest > lane->bound)
+		lane->bound = lane->highest; // after a full claim of a sweep this goes back: the sweep goes on from there
+}
+
+void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane)
+{
+	for (int i = 0; i < LANES; i++) {
+		if (taken & (1u << i))
+			release(&l->lane[i], committed, per_lane);
+	}
+}
+
+void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us)
+{
+	int64_t pause = took_us * SWEEP_PAUSE_FACTOR;
+
+	if (pause > SWEEP_PAUSE_MAX_US)
+		pause = SWEEP_PAUSE_MAX_US;
+	if (pause < l->sweep_least_us)
+		pause = l->sweep_least_us;
+	l->sweep_at_us = now_us + pause;
+}
+
+void lanes_forget_bounds(struct lanes *l)
+{
+	for (int i = 0; i < LANES; i++)
+		l->lane[i].bound = 0;
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+#include "core/row.h"
+
+#include "base/attr.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { INDEX_BYTES_MAX = 255, ID_BYTES_MAX = 512 };
+
+const char *op_name(enum op op)
+{
+	switch (op) {
+	case OP_INDEX:
+		return "index";
+	case OP_CREATE:
+		return "create";
+	case OP_DELETE:
+		return "delete";
+	}
+	return "?";
+}
+
+// The names are Elasticsearch's own, so a dead letter reads the same whoever refused the row.
+static const char bad_index[] = "invalid_index_name_exception";
+static const char bad_action[] = "action_request_validation_exception";
+static const char bad_document[] = "document_parsing_exception";
+
+printf_like(3, 4) static bool refuse(struct refusal *ret, const char *type, const char *fmt, ...)
+{
+	va_list args;
+
+	ret->type = type;
+	va_start(args, fmt);
+	(void)vsnprintf(ret->reason, sizeof(ret->reason), fmt, args);
+	va_end(args);
+	return false;
+}
+
+// The number of bytes of the UTF-8 sequence at p, 0 when it is not one: no surrogates, nothing overlong,
+// nothing above U+10FFFF (RFC 3629).
+static size_t utf8_sequence(const unsigned char *p, size_t left)
+{
+	unsigned char low = 0x80;
+	unsigned char high = 0xBF;
+	size_t n;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] < 0xC2 || p[0] > 0xF4)
+		return 0;
+	n = p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : 4;
+	if (n > left)
+		return 0;
+	if (p[0] == 0xE0)
+		low = 0xA0;
+	else if (p[0] == 0xED)
+		high = 0x9F;
+	else if (p[0] == 0xF0)
+		low = 0x90;
+	else if (p[0] == 0xF4)
+		high = 0x8F;
+	if (p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < n; i++) {
+		if ((p[i] & 0xC0) != 0x80)
+			return 0;
+	}
+	return n;
+}
+
+static bool is_utf8(struct slice s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t n;
+
+	for (size_t i = 0; i < s.n; i += n) {
+		n = utf8_sequence(p + i, s.n - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
+static bool is_empty(struct slice s)
+{
+	return !s.p || s.n == 0;
+}
+
+static bool equals(struct slice s, const char *text)
+{
+	return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
+}
+
+// Upper case is refused although an alias may have it: in an index name it never works, and as long as the
+// index is missing the server's answer would hold back the whole index instead of naming the mistake.
+// '<' is how date math starts: the name would mean another index tomorrow.
+static bool check_index(struct slice s, struct refusal *ret)
+{
+	static const char forbidden[] = "\\/*?\"<>|,#: ";
+
+	if (is_empty(s))
+		return refuse(ret, bad_index, "the index name is %s", s.p ? "empty" : "NULL");
+	if (s.n > INDEX_BYTES_MAX)
+		return refuse(ret, bad_index, "the index name has %zu bytes, %d are allowed", s.n,
+			      INDEX_BYTES_MAX);
+	if (!is_utf8(s))
+		return refuse(ret, bad_index, "the index name is not valid UTF-8");
+	if (strchr("-_+", s.p[0]) && s.p[0])
+		return refuse(ret, bad_index, "the index name must not start with '%c'", s.p[0]);
+	if (equals(s, ".") || equals(s, ".."))
+		return refuse(ret, bad_index, "the index name must not be '.' or '..'");
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c >= 'A' && c <= 'Z')
+			return refuse(ret, bad_index, "the index name must be lower case, it has '%c'", c);
+		if (c < 0x20 || c == 0x7F)
+			return refuse(ret, bad_index, "the index name has a control character (0x%02x)", c);
+		if (strchr(forbidden, c))
+			return refuse(ret, bad_index, "the index name must not have the character '%c'", c);
+	}
+	return true;
+}
+
+static bool check_id(struct slice s, struct refusal *ret)
+{
+	if (is_empty(s))
+		return refuse(ret, bad_action, "the document id is %s", s.p ? "empty" : "NULL");
+	if (s.n > ID_BYTES_MAX)
+		return refuse(ret, bad_action, "the document id has %zu bytes, %d are allowed", s.n,
+			      ID_BYTES_MAX);
+	if (!is_utf8(s))
+		return refuse(ret, bad_action, "the document id is not valid UTF-8");
+	return true;
+}
+
+static bool read_op(const struct row *row, enum op *ret_op, struct refusal *ret)
+{
+	static const enum op ops[] = { OP_INDEX, OP_CREATE, OP_DELETE };
+
+	if (!row->operation.p) {
+		*ret_op = row->document.p ? OP_INDEX : OP_DELETE;
+		return true;
+	}
+	for (size_t i = 0; i < array_len(ops); i++) {
+		if (equals(row->operation, op_name(ops[i]))) {
+			*ret_op = ops[i] == OP_INDEX && !row->document.p ? OP_DELETE : ops[i];
+			return true;
+		}
+	}
+	return refuse(ret, bad_action, "the operation is none of index, create, delete");
+}
+
+// What follows the first brace is the server's to judge: it would fail this row only.
+static bool check_document(struct slice s, struct refusal *ret)
+{
+	size_t i = 0;
+
+	if (!s.p)
+		return refuse(ret, bad_document, "create needs a document, it is NULL");
+	while (i < s.n && s.p[i] && strchr(" \t\r\n", s.p[i]))
+		i++;
+	if (i == s.n)
+		return refuse(ret, bad_document, "the document is empty");
+	if (s.p[i] != '{')
+		return refuse(ret, bad_document, "the document is not a JSON object");
+	return true;
+}
+
+static bool check_version(const struct row *row, enum op op, struct refusal *ret)
+{
+	if (op == OP_CREATE)
+		return true; // the server refuses create with a version of ours
+	if (!row->has_version)
+		return refuse(ret, bad_action, "%s needs a version, it is NULL", op_name(op));
+	if (row->version < 0)
+		return refuse(ret, bad_action, "the version is negative (%lld)", (long long)row->version);
+	return true;
+}
+
+bool row_check(const struct row *row, enum op *ret_op, struct refusal *ret_refusal)
+{
+	enum op op = OP_INDEX;
+
+	if (!read_op(row, &op, ret_refusal) || !check_index(row->index, ret_refusal) ||
+	    !check_id(row->document_id, ret_refusal) || !check_version(row, op, ret_refusal))
+		return false;
+	if (!is_utf8(row->routing))
+		return refuse(ret_refusal, bad_action, "the routing is not valid UTF-8");
+	if (!is_utf8(row->pipeline))
+		return refuse(ret_refusal, bad_action, "the pipeline is not valid UTF-8");
+	if (op != OP_DELETE && !check_document(row->document, ret_refusal))
+		return false;
+	*ret_op = op;
+	return true;
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT
+//
+//   CLOSED --conn_open--> OPENING --up--> READY --conn_run--> BUSY --done--> READY
+//      ^                     |              |                  |  \_ paused (reading stopped)
+//      +------- down --------+--------------+------------------+
+#include "pg/conn.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <ev.h>
+#include <libpq-fe.h>
+#include <string.h>
+
+enum conn_state { CLOSED, OPENING, READY, BUSY };
+
+struct conn {
+	struct ev_loop *loop;
+	const struct conn_callbacks *callbacks;
+	void *arg;
+	char *dsn;
+	PGconn *pg;
+	enum conn_state state;
+	ev_io io;
+	ev_timer timeout; // of OPENING; every other wait is bounded by the owner and by the server's time-outs
+	// The script that runs:
+	int step, step_count;
+	bool stream[SCRIPT_STEPS_MAX];
+	bool paused;
+	struct script_result result;
+};
+
+static void on_io(struct ev_loop *loop, ev_io *w, int revents);
+static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents);
+
+struct conn *conn_new(struct ev_loop *loop, const char *dsn, const struct conn_callbacks *callbacks, void *arg)
+{
+	struct conn *c = mem_calloc(1, sizeof(*c));
+
+	c->loop = loop;
+	c->dsn = mem_strdup(dsn);
+	c->callbacks = callbacks;
+	c->arg = arg;
+	ev_init(&c->io, on_io);
+	ev_init(&c->timeout, on_timeout);
+	c->io.data = c->timeout.data = c;
+	return c;
+}
+
+void conn_free(struct conn *c)
+{
+	if (!c)
+		return;
+	conn_close(c);
+	memset(c->dsn, 0, strlen(c->dsn)); // it may hold a password
+	free(c->dsn);
+	free(c);
+}
+
+bool conn_is_up(const struct conn *c)
+{
+	return c->state == READY || c->state == BUSY;
+}
+
+void conn_close(struct conn *c)
+{
+	ev_io_stop(c->loop, &c->io);
+	ev_timer_stop(c->loop, &c->timeout);
+	PQfinish(c->pg);
+	c->pg = NULL;
+	c->state = CLOSED;
+}
+
+// The socket may change between the steps of connecting (several hosts), so it is read anew each time.
+static void watch(struct conn *c, int events)
+{
+	int fd = PQsocket(c->pg);
+
+	if (ev_is_active(&c->io) && c->io.fd == fd && (c->io.events & (EV_READ | EV_WRITE)) == events)
+		return;
+	ev_io_stop(c->loop, &c->io);
+	if (events && fd >= 0) {
+		ev_io_set(&c->io, fd, events);
+		ev_io_start(c->loop, &c->io);
+	}
+}
+
+// Closes and tells. The sentence of libpq ends with a newline and may have several lines.
+static void fail(struct conn *c, const char *text)
+{
+	struct err e = { 0 };
+
+	err_set(&e, ERR_UNAVAILABLE, "%s", text && *text ? text : "connection lost");
+	for (char *p = e.text; *p; p++) {
+		if (*p == '\n' || *p == '\t')
+			*p = p[1] ? ' ' : '\0';
+	}
+	conn_close(c);
+	c->callbacks->down(c->arg, &e);
+}
+
+static void ignore_notice(void *arg, const PGresult *res)
+{
+	(void)arg;
+	(void)res;
+}
+
+// What libpq would leave to the kernel's patience of hours is noticed within seconds. The dsn overrides: it comes
+// last. Nothing else is set at start, since a transaction pooler refuses unknown start parameters.
+static PGconn *start(const char *dsn)
+{
+	static const char *const keys[] = { "fallback_application_name", "client_encoding", "connect_timeout",
+					    "keepalives_idle",           "keepalives_interval", "keepalives_count",
+					    "tcp_user_timeout",          "dbname",              NULL };
+	const char *const values[] = { "outboxd", "UTF8", "10", "10", "5", "3", "20000", dsn, NULL };
+
+	return PQconnectStartParams(keys, values, 1);
+}
+
+void conn_open(struct conn *c, int64_t timeout_ms)
+{
+	assert(c->state == CLOSED);
+	c->state = OPENING;
+	c->pg = start(c->dsn);
+	ev_timer_set(&c->timeout, (double)timeout_ms / 1000.0, 0.);
+	ev_timer_start(c->loop, &c->timeout);
+	if (!c->pg || PQstatus(c->pg) == CONNECTION_BAD) {
+		// Reported through the loop, like any other failure.
+		ev_feed_event(c->loop, &c->timeout, EV_TIMER);
+		return;
+	}
+	PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+	watch(c, EV_WRITE);
+}
+
+static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct conn *c = w->data;
+
+	(void)loop;
+	(void)revents;
+	if (c->state != OPENING)
+		return;
+	if (c->pg && PQstatus(c->pg) == CONNECTION_BAD)
+		fail(c, PQerrorMessage(c->pg));
+	else
+		fail(c, "no answer while connecting");
+}
+
+static void open_step(struct conn *c)
+{
+	switch (PQconnectPoll(c->pg)) {
+	case PGRES_POLLING_READING:
+		watch(c, EV_READ);
+		return;
+	case PGRES_POLLING_WRITING:
+		watch(c, EV_WRITE);
+		return;
+	case PGRES_POLLING_OK:
+		if (PQsetnonblocking(c->pg, 1) != 0 || !PQenterPipelineMode(c->pg)) {
+			fail(c, PQerrorMessage(c->pg));
+			return;
+		}
+		ev_timer_stop(c->loop, &c->timeout);
+		c->state = READY;
+		watch(c, EV_READ);
+		c->callbacks->up(c->arg);
+		return;
+	case PGRES_POLLING_FAILED:
+	case PGRES_POLLING_ACTIVE:
+		break;
+	}
+	fail(c, PQerrorMessage(c->pg));
+}
+
+static bool send_step(struct conn *c, const struct step *s)
+{
+	const char *values[8];
+	int lengths[8], formats[8];
+
+	assert(s->param_count <= 8);
+	for (int i = 0; i < s->param_count; i++) {
+		values[i] = s->params[i].data;
+		lengths[i] = s->params[i].len;
+		formats[i] = s->params[i].binary;
+	}
+	return PQsendQueryParams(c->pg, s->sql, s->param_count, NULL, values, lengths, formats, 1);
+}
+
+// Sends what libpq still holds back. While it cannot, both directions are watched: the server may be waiting for
+// us to read before it reads on.
+static bool flush(struct conn *c)
+{
+	int left = PQflush(c->pg);
+
+	if (left >= 0)
+		watch(c, (c->paused ? 0 : EV_READ) | (left ? EV_WRITE : 0));
+	return left >= 0;
+}
+
+void conn_run(struct conn *c, const struct step *steps, int count)
+{
+	bool ok = true;
+
+	assert(c->state == READY && count > 0 && count < SCRIPT_STEPS_MAX && !steps[0].stream);
+	c->state = BUSY;
+	c->step = 0;
+	c->step_count = count;
+	c->paused = false;
+	c->result = (struct script_result){ .ok = true };
+	for (int i = 0; i < count && ok; i++) {
+		c->stream[i] = steps[i].stream;
+		ok = send_step(c, &steps[i]);
+	}
+	if (!ok || !PQpipelineSync(c->pg) || !flush(c))
+		ev_feed_event(c->loop, &c->io, EV_READ); // the next read finds the connection broken
+}
+
+void conn_resume(struct conn *c)
+{
+	assert(c->state == BUSY && c->paused);
+	c->paused = false;
+	watch(c, EV_READ);
+	// Rows may already stand in libpq's buffer, where no socket event will tell of them.
+	ev_feed_event(c->loop, &c->io, EV_READ);
+}
+
+static void note_error(struct conn *c, const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
+	struct err *e = &c->result.error;
+
+	if (!c->result.ok)
+		return;
+	c->result.ok = false;
+	c->result.failed_step = c->step;
+	err_set(e, ERR_REFUSED, "%s%s%s", text ? text : PQresultErrorMessage(res), hint ? "; " : "", hint ? hint : "");
+	if (state)
+		memcpy(e->sqlstate, state, strnlen(state, sizeof(e->sqlstate) - 1));
+}
+
+static bool hand_rows(struct conn *c, const PGresult *res)
+{
+	bool go_on = true;
+
+	c->result.affected[c->step] += PQntuples(res);
+	for (int r = 0; r < PQntuples(res) && c->callbacks->row; r++)
+		go_on = c->callbacks->row(c->arg, c->step, res, r) && go_on;
+	return go_on;
+}
+
+// Takes one result. Returns false when reading has to stop after it.
+static bool take(struct conn *c, PGresult *res)
+{
+	switch (PQresultStatus(res)) {
+	case PGRES_SINGLE_TUPLE:
+	case PGRES_TUPLES_OK:
+		return hand_rows(c, res);
+	case PGRES_COMMAND_OK:
+		c->result.affected[c->step] = strtoll(PQcmdTuples(res), NULL, 10);
+		// COMMIT of a failed transaction is answered by ROLLBACK, without an error.
+		if (c->result.ok && strcmp(PQcmdStatus(res), "ROLLBACK") == 0)
+			c->result.affected[c->step] = -1;
+		return true;
+	case PGRES_PIPELINE_SYNC:
+		c->state = READY;
+		return true;
+	case PGRES_FATAL_ERROR:
+	case PGRES_BAD_RESPONSE:
+	case PGRES_NONFATAL_ERROR:
+		note_error(c, res);
+		return true;
+	case PGRES_EMPTY_QUERY:
+	case PGRES_COPY_OUT:
+	case PGRES_COPY_IN:
+	case PGRES_COPY_BOTH:
+	case PGRES_PIPELINE_ABORTED:
+		return true;
+	}
+	return true;
+}
+
+// Reads results until the script ends, nothing is left to read, or the owner asks to stop.
+static void read_results(struct conn *c)
+{
+	while (c->state == BUSY && !c->paused && !PQisBusy(c->pg)) {
+		PGresult *res = PQgetResult(c->pg);
+
+		if (!res) {
+			// The end of one statement; the mode of the next one is set before its first result.
+			if (PQstatus(c->pg) == CONNECTION_BAD)
+				return;
+			c->step++;
+			if (c->step < c->step_count && c->stream[c->step])
+				PQsetSingleRowMode(c->pg);
+			continue;
+		}
+		c->paused = !take(c, res);
+		PQclear(res);
+	}
+}
+
+static bool drain_notifies(struct conn *c)
+{
+	bool any = false;
+	PGnotify *n;
+
+	while ((n = PQnotifies(c->pg))) {
+		PQfreemem(n);
+		any = true;
+	}
+	return any;
+}
+
+static void on_io(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct conn *c = w->data;
+	bool was_busy = c->state == BUSY, notified;
+
+	(void)loop;
+	(void)revents;
+	if (c->state == CLOSED)
+		return;
+	if (c->state == OPENING) {
+		open_step(c);
+		return;
+	}
+	if (c->paused && was_busy) { // only the rest of the script's own bytes may go out
+		if (!flush(c))
+			fail(c, PQerrorMessage(c->pg));
+		return;
+	}
+	if (!PQconsumeInput(c->pg) || !flush(c)) {
+		fail(c, PQerrorMessage(c->pg));
+		return;
+	}
+	read_results(c);
+	notified = drain_notifies(c);
+	if (PQstatus(c->pg) == CONNECTION_BAD) {
+		fail(c, PQerrorMessage(c->pg));
+		return;
+	}
+	if (c->paused) {
+		watch(c, 0);
+		c->callbacks->paused(c->arg);
+	} else if (was_busy && c->state == READY) {
+		c->callbacks->done(c->arg, &c->result);
+	} else if (notified && c->callbacks->notified) {
+		c->callbacks->notified(c->arg);
+	}
+}

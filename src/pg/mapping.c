@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: MIT
+#include "pg/mapping.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <string.h>
+
+#define SQL_MAX (1024 * 1024)
+#define NAME_MAX_BYTES 63 // PostgreSQL cuts identifiers there
+
+// The fields of a preset, and what is derived from another field when nobody says anything (NULL).
+struct preset {
+	const char *id, *key, *index, *document_id, *operation, *version, *routing, *pipeline, *document;
+};
+
+static const struct preset presets[] = {
+	[PRESET_DOCUMENT] = {
+		.id = "o.id", .index = "o.aggregate_type", .document_id = "o.aggregate_id",
+		.operation = "CASE WHEN o.data IS NULL THEN 'delete' ELSE 'index' END", .document = "o.data",
+	},
+	[PRESET_EVENTS] = {
+		.id = "o.id", .index = "o.aggregate_type", .document_id = "o.id",
+		.operation = "'create'", .version = "NULL", .document = "o.data",
+	},
+	[PRESET_DEBEZIUM] = {
+		.id = "o.seq", .index = "lower(o.aggregatetype)", .document_id = "o.aggregateid",
+		.operation = "CASE WHEN o.payload IS NULL THEN 'delete' ELSE 'index' END", .document = "o.payload",
+	},
+};
+
+// A reader of SQL text that knows strings, quoted names, dollar quotes and comments. Returns the length of the token
+// at s (1 for anything that is not such a run) and whether it is a plain word.
+static size_t token(const char *s, bool *ret_word)
+{
+	size_t n = 0;
+
+	*ret_word = false;
+	if (isalpha((unsigned char)*s) || *s == '_' || (unsigned char)*s >= 0x80) {
+		while (isalnum((unsigned char)s[n]) || s[n] == '_' || s[n] == '$' || (unsigned char)s[n] >= 0x80)
+			n++;
+		*ret_word = true;
+		return n;
+	}
+	if (*s == '\'' || *s == '"') {
+		for (n = 1; s[n] && s[n] != *s; n++)
+			;
+		return s[n] ? n + 1 : n;
+	}
+	if (s[0] == '-' && s[1] == '-')
+		return strcspn(s, "\n");
+	if (s[0] == '/' && s[1] == '*') {
+		const char *end = strstr(s + 2, "*/");
+
+		return end ? (size_t)(end - s) + 2 : strlen(s);
+	}
+	return 1;
+}
+
+// An index expression may not name the table's alias: o.data->>'id' becomes data->>'id'.
+static char *without_alias(const char *expression)
+{
+	struct buf out;
+	char before = ' ';
+
+	buf_init(&out, SQL_MAX);
+	for (const char *s = expression; *s;) {
+		bool word;
+		size_t n = token(s, &word);
+
+		if (word && n == 1 && (*s == 'o' || *s == 'O') && s[1] == '.' && before != '.') {
+			s += 2;
+			before = ' ';
+			continue;
+		}
+		buf_add(&out, s, n);
+		before = s[n - 1];
+		s += n;
+	}
+	return buf_take(&out);
+}
+
+static void add_quoted(struct buf *b, char quote, const char *text)
+{
+	buf_addc(b, quote);
+	for (; *text; text++) {
+		if (*text == quote)
+			buf_addc(b, quote);
+		buf_addc(b, *text);
+	}
+	buf_addc(b, quote);
+}
+
+static char *literal(const char *text)
+{
+	struct buf b;
+
+	buf_init(&b, SQL_MAX);
+	if (strchr(text, '\\'))
+		buf_addc(&b, 'E'); // standard_conforming_strings may be off
+	buf_addc(&b, '\'');
+	for (const char *p = text; *p; p++) {
+		if (*p == '\'' || *p == '\\')
+			buf_addc(&b, *p);
+		buf_addc(&b, *p);
+	}
+	buf_addc(&b, '\'');
+	return buf_take(&b);
+}
+
+// One part of a table name, as SQL reads it: a word is folded to lower case, "Quoted" stays.
+static bool read_identifier(const char **s, struct buf *out)
+{
+	const char *p = *s;
+
+	if (*p == '"') {
+		for (p++; *p && !(p[0] == '"' && p[1] != '"'); p++) {
+			if (p[0] == '"')
+				p++;
+			buf_addc(out, *p);
+		}
+		if (*p != '"' || out->len == 0)
+			return false;
+		*s = p + 1;
+		return true;
+	}
+	if (!isalpha((unsigned char)*p) && *p != '_')
+		return false;
+	for (; isalnum((unsigned char)*p) || *p == '_' || *p == '$'; p++)
+		buf_addc(out, (char)tolower((unsigned char)*p));
+	*s = p;
+	return true;
+}
+
+static bool read_table(const char *text, struct buf *schema, struct buf *name, struct err *e)
+{
+	const char *s = text;
+	bool ok = read_identifier(&s, name);
+
+	if (ok && *s == '.') {
+		buf_adds(schema, buf_str(name));
+		buf_clear(name);
+		s++;
+		ok = read_identifier(&s, name);
+	}
+	if (ok && *s == '\0' && name->len <= NAME_MAX_BYTES)
+		return true;
+	return err_set(e, ERR_CONFIG, "outbox.table: \"%s\" is not the name of a table; write table, schema.table or "
+		       "\"Quoted\".\"Names\", each at most 63 bytes", text);
+}
+
+static uint32_t hash_text(const char *text, uint32_t h)
+{
+	for (; *text; text++)
+		h = (h ^ (unsigned char)*text) * 16777619u; // FNV-1a
+	return h;
+}
+
+// schema."name" with a suffix; the name is shortened so that the suffix always fits.
+static char *qualified(const struct buf *schema, const struct buf *name, const char *suffix)
+{
+	char full[NAME_MAX_BYTES + 1];
+	struct buf b;
+
+	buf_init(&b, 1024);
+	if (schema->len) {
+		add_quoted(&b, '"', buf_str(schema));
+		buf_addc(&b, '.');
+	}
+	snprintf(full, sizeof(full), "%.*s%s", (int)(NAME_MAX_BYTES - strlen(suffix)), buf_str(name), suffix);
+	add_quoted(&b, '"', full);
+	return buf_take(&b);
+}
+
+static char *qualified_journal(const struct buf *schema)
+{
+	struct buf name;
+	char *out;
+
+	buf_init(&name, 64);
+	buf_adds(&name, "outboxd_migrations");
+	out = qualified(schema, &name, "");
+	buf_done(&name);
+	return out;
+}
+
+static bool set_names(struct mapping *m, const char *table, struct err *e)
+{
+	auto_buf schema = { 0 }, name = { 0 }, channel = { 0 };
+	const struct buf none = { 0 };
+	char suffix[32];
+
+	buf_init(&schema, 256);
+	buf_init(&name, 256);
+	buf_init(&channel, 256);
+	if (!read_table(table, &schema, &name, e))
+		return false;
+	// The index is named after what it indexes: with another key, `init` makes another one.
+	snprintf(suffix, sizeof(suffix), "_lane_%08x", hash_text(m->id_column, hash_text(m->key_column, 2166136261u)));
+	m->table = qualified(&schema, &name, "");
+	m->lane_index = qualified(&schema, &name, suffix);
+	m->lane_index_name = qualified(&none, &name, suffix);
+	m->parked_index = qualified(&none, &name, "_parked");
+	m->journal = qualified_journal(&schema);
+	m->publish = qualified(&schema, &name, "_publish");
+	m->notify = qualified(&schema, &name, "_notify");
+	buf_addf(&channel, "outboxd_%.50s", buf_str(&name));
+	m->channel = buf_take(&channel);
+	m->channel_literal = literal(m->channel);
+	m->table_literal = literal(m->table);
+	m->lane_index_literal = literal(m->lane_index);
+	return true;
+}
+
+static char *choose(const char *configured, const char *preset, const char *otherwise)
+{
+	return mem_strdup(*configured ? configured : preset ? preset : otherwise);
+}
+
+static char *print(const char *fmt, const char *a)
+{
+	struct buf b;
+
+	buf_init(&b, SQL_MAX);
+	for (const char *p = fmt; *p; p++) {
+		if (*p == '?')
+			buf_adds(&b, a);
+		else
+			buf_addc(&b, *p);
+	}
+	return buf_take(&b);
+}
+
+bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
+{
+	const struct preset *p = &presets[c->outbox_preset];
+
+	memset(m, 0, sizeof(*m));
+	m->id = choose(c->outbox_id, p->id, "o.id");
+	m->index = choose(c->outbox_index, p->index, "o.aggregate_type");
+	m->document_id = choose(c->outbox_document_id, p->document_id, "o.aggregate_id");
+	m->key = choose(c->outbox_key, p->key, m->document_id);
+	m->operation = choose(c->outbox_operation, p->operation, "'index'");
+	m->version = choose(c->outbox_version, p->version, m->id);
+	m->routing = choose(c->outbox_routing, p->routing, "NULL");
+	m->pipeline = choose(c->outbox_pipeline, p->pipeline, "NULL");
+	m->document = choose(c->outbox_document, p->document, "o.data");
+	m->keyed_by_seq = c->outbox_preset == PRESET_DEBEZIUM && !*c->outbox_id;
+	m->id_column = without_alias(m->id);
+	m->key_column = without_alias(m->key);
+	m->lane = print("(hashtext((?)::text) & 15)", m->key);
+	if (!set_names(m, c->outbox_table, e)) {
+		mapping_done(m);
+		return false;
+	}
+	m->lane_class = print("hashtext('outboxd lane ' || ?::regclass::oid)", m->table_literal);
+	return true;
+}
+
+// The names that SQL files may use.
+static const struct placeholder {
+	const char *name;
+	size_t at;
+} placeholders[] = {
+	{ "id", offsetof(struct mapping, id) },
+	{ "key", offsetof(struct mapping, key) },
+	{ "index", offsetof(struct mapping, index) },
+	{ "document_id", offsetof(struct mapping, document_id) },
+	{ "operation", offsetof(struct mapping, operation) },
+	{ "version", offsetof(struct mapping, version) },
+	{ "routing", offsetof(struct mapping, routing) },
+	{ "pipeline", offsetof(struct mapping, pipeline) },
+	{ "document", offsetof(struct mapping, document) },
+	{ "table", offsetof(struct mapping, table) },
+	{ "table_literal", offsetof(struct mapping, table_literal) },
+	{ "lane_index", offsetof(struct mapping, lane_index_name) },
+	{ "lane_index_qualified", offsetof(struct mapping, lane_index) },
+	{ "journal", offsetof(struct mapping, journal) },
+	{ "lane_index_literal", offsetof(struct mapping, lane_index_literal) },
+	{ "parked_index", offsetof(struct mapping, parked_index) },
+	{ "publish", offsetof(struct mapping, publish) },
+	{ "notify", offsetof(struct mapping, notify) },
+	{ "channel_literal", offsetof(struct mapping, channel_literal) },
+	{ "lane", offsetof(struct mapping, lane) },
+	{ "lane_class", offsetof(struct mapping, lane_class) },
+	{ "id_column", offsetof(struct mapping, id_column) },
+	{ "key_column", offsetof(struct mapping, key_column) },
+};
+
+static const char *look_up(const struct mapping *m, const char *name, size_t len)
+{
+	for (size_t i = 0; i < array_len(placeholders); i++) {
+		if (strlen(placeholders[i].name) == len && memcmp(placeholders[i].name, name, len) == 0)
+			return *(char *const *)(const void *)((const char *)m + placeholders[i].at);
+	}
+	return NULL;
+}
+
+char *mapping_expand(const struct mapping *m, const char *sql, const char *extra)
+{
+	struct buf out;
+
+	buf_init(&out, SQL_MAX);
+	while (strncmp(sql, "--", 2) == 0)
+		sql += strcspn(sql, "\n") + 1;
+	while (*sql) {
+		size_t n = *sql == '{' ? strspn(sql + 1, "abcdefghijklmnopqrstuvwxyz_") : 0;
+		const char *value = n && sql[n + 1] == '}' ? look_up(m, sql + 1, n) : NULL;
+
+		if (!value && n == strlen("concurrently") && strncmp(sql + 1, "concurrently", n) == 0)
+			value = extra ? extra : "";
+		if (value) {
+			buf_adds(&out, value);
+			sql += n + 2;
+		} else {
+			buf_addc(&out, *sql++);
+		}
+	}
+	return buf_take(&out);
+}
+
+void mapping_done(struct mapping *m)
+{
+	for (size_t i = 0; i < array_len(placeholders); i++) {
+		char **at = (char **)(void *)((char *)m + placeholders[i].at);
+
+		free(*at);
+		*at = NULL;
+	}
+	free(m->channel);
+	m->channel = NULL;
+}

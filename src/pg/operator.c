@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#include "pg/operator.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "pg/mapping.h"
+#include "pg/sql.h"
+#include "pg/sync.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// "12, 15" as the text of an array: digits, commas and spaces only.
+static bool id_array(const char *ids, struct buf *ret_array, struct err *e)
+{
+	buf_init(ret_array, 1024 * 1024);
+	if (ids && (*ids == '\0' || ids[strspn(ids, "0123456789, ")] != '\0'))
+		return err_set(e, ERR_USAGE, "\"%s\" is not a list of event ids; write 12 or 12,15", ids);
+	buf_addf(ret_array, "{%s}", ids ? ids : "");
+	return true;
+}
+
+// A missing table or column has one cure.
+static void advise(const struct config *config, struct err *e)
+{
+	if (strcmp(e->sqlstate, "42P01") != 0 && strcmp(e->sqlstate, "42703") != 0)
+		return;
+	e->kind = ERR_CONFIG;
+	err_prefix(e, "table %s is not ready, run `outboxd init`", config->outbox_table);
+}
+
+static struct pg_result *query(const struct config *config, const char *sql, const char *const *params, int count,
+			       struct err *e)
+{
+	struct pg_result *res = NULL;
+	struct mapping m;
+	struct sync *db;
+
+	if (!mapping_init(&m, config, e))
+		return NULL;
+	db = sync_open(config->postgres_dsn, e);
+	if (db) {
+		auto_free char *text = mapping_expand(&m, sql, NULL);
+
+		res = sync_query(db, text, params, count, e);
+		if (!res)
+			advise(config, e);
+	}
+	sync_close(db);
+	mapping_done(&m);
+	return res;
+}
+
+struct pg_result *operator_status(const struct config *config, struct err *e)
+{
+	return query(config, sql_query_status, NULL, 0, e);
+}
+
+struct pg_result *operator_dead(const struct config *config, const char *ids, long long limit, struct err *e)
+{
+	auto_buf array = { 0 };
+	char most[32];
+
+	if (!id_array(ids, &array, e))
+		return NULL;
+	snprintf(most, sizeof(most), "%lld", limit);
+
+	const char *const params[] = { buf_str(&array), most };
+
+	return query(config, sql_query_dead, params, 2, e);
+}
+
+bool operator_requeue(const struct config *config, const char *ids, long long *ret_rows, struct err *e)
+{
+	auto_buf array = { 0 };
+	struct pg_result *res;
+
+	if (!id_array(ids, &array, e))
+		return false;
+
+	const char *const params[] = { buf_str(&array) };
+
+	res = query(config, sql_query_requeue, params, 1, e);
+	if (!res)
+		return false;
+	*ret_rows = sync_affected(res);
+	sync_free(res);
+	return true;
+}

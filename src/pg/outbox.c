@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+#include "pg/outbox.h"
+
+#include "base/mem.h"
+#include "pg/mapping.h"
+#include "pg/settle.h"
+#include "pg/sql.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PARAM_MAX (64 * 1024 * 1024)
+
+struct outbox {
+	struct mapping mapping;
+	int64_t retry_base_ms, retry_cap_ms, keep_ms;
+	char *lanes, *claim, *settle, *park, *supersede, *sieve, *inspect, *highest, *left, *purge, *listen;
+	struct buf lane_numbers, bounds, wanted, per_lane, upto, paused, marks, parks;
+};
+
+struct outbox *outbox_new(const struct config *config, struct err *e)
+{
+	struct outbox *o = mem_calloc(1, sizeof(*o));
+	struct mapping *m = &o->mapping;
+	struct buf *bufs[] = { &o->lane_numbers, &o->bounds, &o->wanted, &o->per_lane,
+			       &o->upto,         &o->paused, &o->marks,  &o->parks };
+	struct buf listen;
+
+	if (!mapping_init(m, config, e)) {
+		free(o);
+		return NULL;
+	}
+	o->retry_base_ms = config->retry_base;
+	o->retry_cap_ms = config->retry_cap;
+	o->keep_ms = config->retention_keep;
+	o->lanes = mapping_expand(m, sql_query_lanes, NULL);
+	o->claim = mapping_expand(m, sql_query_claim, NULL);
+	o->settle = mapping_expand(m, o->keep_ms > 0 ? sql_query_settle : sql_query_settle_delete, NULL);
+	o->park = mapping_expand(m, sql_query_park, NULL);
+	o->supersede = mapping_expand(m, sql_query_supersede, NULL);
+	o->sieve = mapping_expand(m, sql_query_sieve, NULL);
+	o->inspect = mapping_expand(m, sql_query_inspect, NULL);
+	o->highest = mapping_expand(m, sql_query_highest, NULL);
+	o->left = mapping_expand(m, sql_query_left, NULL);
+	o->purge = mapping_expand(m, sql_query_purge, NULL);
+	buf_init(&listen, 256);
+	buf_addf(&listen, "LISTEN \"%s\"", m->channel); // built from a checked name: no quote can be in it
+	o->listen = buf_take(&listen);
+	for (size_t i = 0; i < array_len(bufs); i++)
+		buf_init(bufs[i], PARAM_MAX);
+	return o;
+}
+
+void outbox_free(struct outbox *o)
+{
+	if (!o)
+		return;
+
+	char *texts[] = { o->lanes,   o->claim,   o->settle, o->park,  o->supersede, o->sieve,
+			  o->inspect, o->highest, o->left,   o->purge, o->listen };
+	struct buf *bufs[] = { &o->lane_numbers, &o->bounds, &o->wanted, &o->per_lane,
+			       &o->upto,         &o->paused, &o->marks,  &o->parks };
+
+	for (size_t i = 0; i < array_len(texts); i++)
+		free(texts[i]);
+	for (size_t i = 0; i < array_len(bufs); i++)
+		buf_done(bufs[i]);
+	mapping_done(&o->mapping);
+	free(o);
+}
+
+void outbox_inspect(struct outbox *o, struct conn *c, bool with_highest)
+{
+	const struct step steps[] = {
+		[INSPECT_STEP_TABLE] = { .sql = o->inspect },
+		[INSPECT_STEP_HIGHEST] = { .sql = o->highest },
+	};
+
+	conn_run(c, steps, with_highest ? 2 : 1);
+}
+
+void outbox_read_inspection(int step, const struct pg_result *res, int row, struct inspection *ret)
+{
+	if (step == INSPECT_STEP_HIGHEST) {
+		ret->highest_id = value_get_int(res, row, 0);
+		return;
+	}
+	ret->table_exists = !value_is_null(res, row, 0);
+	ret->columns_complete = value_get_int(res, row, 1) == 7;
+	ret->lane_index_valid = value_get_bool(res, row, 2);
+	ret->notify_trigger = value_get_bool(res, row, 3);
+	ret->read_only = value_get_bool(res, row, 4);
+	ret->server_version = value_get_int(res, row, 5);
+}
+
+// The parameters that claim and sieve share.
+static void fill_lanes(struct outbox *o, const struct claim *claim)
+{
+	const struct lane_plan *plan = claim->plan;
+
+	array_begin(&o->lane_numbers, ARRAY_INT4, plan->count);
+	array_begin(&o->bounds, ARRAY_INT8, plan->count);
+	for (int i = 0; i < plan->count; i++) {
+		array_add_int4(&o->lane_numbers, plan->lane[i]);
+		array_add_int8(&o->bounds, plan->bound[i]);
+	}
+	value_int8(&o->wanted, claim->lanes_wanted);
+	value_int8(&o->upto, claim->highest);
+}
+
+void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
+{
+	char idle[24], statement[24];
+
+	snprintf(idle, sizeof(idle), "%lldms", (long long)claim->idle_timeout_ms);
+	snprintf(statement, sizeof(statement), "%lldms", (long long)claim->statement_timeout_ms);
+	fill_lanes(o, claim);
+	value_int8(&o->per_lane, claim->per_lane);
+	array_begin(&o->paused, ARRAY_TEXT, claim->paused_count);
+	for (int i = 0; i < claim->paused_count; i++)
+		array_add_text(&o->paused, claim->paused[i], strlen(claim->paused[i]));
+
+	const struct param settings[] = { param_text(idle), param_text(statement) };
+	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds), param_binary(&o->wanted),
+				       param_binary(&o->upto) };
+	const struct param rows[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds), param_binary(&o->per_lane),
+				      param_binary(&o->upto), param_binary(&o->paused) };
+	const struct step steps[] = {
+		{ .sql = sql_query_begin },
+		{ .sql = strstr(sql_query_settings, "SELECT"), .params = settings, .param_count = 2 },
+		[CLAIM_STEP_LANES] = { .sql = o->lanes, .params = lanes, .param_count = 4 },
+		[CLAIM_STEP_ROWS] = { .sql = o->claim, .params = rows, .param_count = 5, .stream = true },
+	};
+
+	conn_run(c, steps, array_len(steps));
+}
+
+uint32_t outbox_read_lanes(const struct pg_result *res, int row)
+{
+	struct slice text = value_get_text(res, row, 0); // {0,5,11}
+	uint32_t lanes = 0;
+	unsigned n = 0;
+	bool digits = false;
+
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] >= '0' && text.p[i] <= '9') {
+			n = n * 10 + (unsigned)(text.p[i] - '0');
+			digits = true;
+			continue;
+		}
+		if (digits && n < LANES)
+			lanes |= 1u << n;
+		n = 0;
+		digits = false;
+	}
+	return lanes;
+}
+
+void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked)
+{
+	*ret_row = (struct row){
+		.tid = value_get_tid(res, row, 0),
+		.lane = (int32_t)value_get_int(res, row, 1),
+		.id = value_get_int(res, row, 2),
+		.attempts = (int32_t)value_get_int(res, row, 3),
+		.created_us = value_get_int(res, row, 4),
+		.has_version = !value_is_null(res, row, 5),
+		.version = value_get_int(res, row, 5),
+		.index = value_get_text(res, row, 6),
+		.document_id = value_get_text(res, row, 7),
+		.operation = value_get_text(res, row, 8),
+		.routing = value_get_text(res, row, 9),
+		.pipeline = value_get_text(res, row, 10),
+		.document = value_get_text(res, row, 11),
+	};
+	*ret_parked = value_get_bool(res, row, 12);
+}
+
+void outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng)
+{
+	struct retry_pace pace = { o->retry_base_ms, o->retry_cap_ms, rng };
+	auto_free char *troubles = settle_troubles(b, &pace);
+	auto_free char *keys = parked ? settle_keys(b) : NULL;
+
+	settle_marks(b, &o->marks);
+	settle_parks(b, &o->parks);
+
+	const struct param marks[] = { param_binary(&o->marks) };
+	const struct param parks[] = { param_binary(&o->parks), param_text(troubles) };
+	const struct param accepted[] = { param_text(keys) };
+	struct step steps[4];
+	int n = 0;
+
+	steps[n++] = (struct step){ .sql = o->settle, .params = marks, .param_count = 1 };
+	if (batch_fates(b, FATE_DEAD) + batch_fates(b, FATE_WAITING) > 0)
+		steps[n++] = (struct step){ .sql = o->park, .params = parks, .param_count = 2 };
+	if (keys)
+		steps[n++] = (struct step){ .sql = o->supersede, .params = accepted, .param_count = 1 };
+	steps[n++] = (struct step){ .sql = sql_query_commit };
+	conn_run(c, steps, n);
+}
+
+// COMMIT of a transaction that failed before is answered by ROLLBACK, and that without any error.
+bool outbox_committed(const struct script_result *result)
+{
+	for (int i = 0; i < SCRIPT_STEPS_MAX; i++) {
+		if (result->affected[i] < 0)
+			return false;
+	}
+	return result->ok;
+}
+
+void outbox_rollback(struct outbox *o, struct conn *c)
+{
+	(void)o;
+	conn_run(c, &(struct step){ .sql = sql_query_rollback }, 1);
+}
+
+void outbox_sieve(struct outbox *o, struct conn *c, const struct claim *claim)
+{
+	char limit[24], timeout[24];
+
+	snprintf(limit, sizeof(limit), "%lld", (long long)claim->per_lane);
+	snprintf(timeout, sizeof(timeout), "%lldms", (long long)claim->statement_timeout_ms);
+	fill_lanes(o, claim);
+
+	const struct param settings[] = { param_text(timeout), param_text(timeout) };
+	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds), param_binary(&o->wanted),
+				       param_binary(&o->upto) };
+	const struct param limits[] = { param_text(limit) };
+	const struct step steps[] = {
+		{ .sql = sql_query_begin },
+		{ .sql = strstr(sql_query_settings, "SELECT"), .params = settings, .param_count = 2 },
+		[CLAIM_STEP_LANES] = { .sql = o->lanes, .params = lanes, .param_count = 4 },
+		{ .sql = sql_query_sieve_limit, .params = limits, .param_count = 1 },
+		{ .sql = o->sieve },
+		[SIEVE_STEP_COUNT] = { .sql = sql_query_sieved },
+		{ .sql = sql_query_commit },
+	};
+
+	conn_run(c, steps, array_len(steps));
+}
+
+void outbox_left(struct outbox *o, struct conn *c, int64_t highest)
+{
+	value_int8(&o->upto, highest);
+
+	const struct param params[] = { param_binary(&o->upto) };
+
+	conn_run(c, &(struct step){ .sql = o->left, .params = params, .param_count = 1 }, 1);
+}
+
+void outbox_listen(struct outbox *o, struct conn *c)
+{
+	const struct param params[] = { param_text(o->mapping.channel) };
+	const struct step steps[] = {
+		{ .sql = o->listen },
+		{ .sql = sql_query_wake, .params = params, .param_count = 1 },
+	};
+
+	conn_run(c, steps, array_len(steps));
+}
+
+void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t above, int64_t limit)
+{
+	auto_buf keep = { 0 }, from = { 0 }, most = { 0 };
+
+	buf_init(&keep, 16);
+	buf_init(&from, 16);
+	buf_init(&most, 16);
+	value_int8(&keep, keep_ms);
+	value_int8(&from, above);
+	value_int8(&most, limit);
+
+	const struct param params[] = { param_binary(&keep), param_binary(&from), param_binary(&most) };
+
+	conn_run(c, &(struct step){ .sql = o->purge, .params = params, .param_count = 3 }, 1);
+}
+
+void outbox_read_purge(const struct pg_result *res, int row, struct purge *ret)
+{
+	ret->deleted = value_get_int(res, row, 0);
+	ret->last = value_get_int(res, row, 1);
+	ret->young = value_get_bool(res, row, 2);
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include "pg/settle.h"
+
+#include "base/mem.h"
+#include "core/backoff.h"
+#include "pg/value.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool is_marked(enum fate f)
+{
+	return f == FATE_DELIVERED || f == FATE_SUPERSEDED;
+}
+
+static bool is_parked(enum fate f)
+{
+	return f == FATE_DEAD || f == FATE_WAITING;
+}
+
+static void add_tids(const struct batch *b, struct buf *out, bool (*chosen)(enum fate), size_t count)
+{
+	array_begin(out, ARRAY_TID, (int32_t)count);
+	for (size_t i = 0; i < batch_count(b); i++) {
+		const struct entry *e = batch_entry(b, i);
+
+		if (chosen(e->fate))
+			array_add_tid(out, e->tid);
+	}
+}
+
+void settle_marks(const struct batch *b, struct buf *ret_tids)
+{
+	add_tids(b, ret_tids, is_marked, batch_fates(b, FATE_DELIVERED) + batch_fates(b, FATE_SUPERSEDED));
+}
+
+void settle_parks(const struct batch *b, struct buf *ret_tids)
+{
+	add_tids(b, ret_tids, is_parked, batch_fates(b, FATE_DEAD) + batch_fates(b, FATE_WAITING));
+}
+
+// jsonb refuses \u0000, jansson invalid UTF-8; a reason that quotes such a thing must not stop the settlement.
+static json_t *text(const char *p, size_t n)
+{
+	json_t *value = NULL;
+	char *copy = mem_strndup(p, n);
+
+	for (size_t i = 0; i < n; i++) {
+		if ((unsigned char)copy[i] < 0x20)
+			copy[i] = ' ';
+	}
+	value = json_stringn(copy, n);
+	free(copy);
+	return value ? value : json_string("(not valid UTF-8)");
+}
+
+static json_t *text_or_null(struct slice s)
+{
+	return s.p ? text(s.p, s.n) : json_null();
+}
+
+static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_pace *pace)
+{
+	const struct entry *e = batch_entry(b, i);
+	const struct trouble *t = batch_trouble(b, i);
+	json_t *wait = json_null(), *error = json_object(), *row = json_object();
+	char tid[32];
+
+	if (e->fate == FATE_WAITING)
+		wait = json_integer(backoff_after(pace->base_ms, pace->cap_ms, e->attempts, pace->rng));
+	snprintf(tid, sizeof(tid), "(%u,%u)", e->tid.block, e->tid.offset);
+	if (t) {
+		json_object_set_new(error, "type", text(t->type, strlen(t->type)));
+		json_object_set_new(error, "reason", text(t->reason, strlen(t->reason)));
+		json_object_set_new(error, "status", t->status ? json_integer(t->status) : json_null());
+	}
+	json_object_set_new(error, "attempt", json_integer(e->attempts + 1));
+	json_object_set_new(error, "index", text_or_null(batch_index(b, i)));
+	json_object_set_new(error, "id", text_or_null(batch_document_id(b, i)));
+	json_object_set_new(row, "tid", json_string(tid));
+	json_object_set_new(row, "wait_ms", wait);
+	json_object_set_new(row, "error", error);
+	return row;
+}
+
+char *settle_troubles(const struct batch *b, const struct retry_pace *pace)
+{
+	json_t *list = json_array();
+	char *out;
+
+	for (size_t i = 0; i < batch_count(b); i++) {
+		if (is_parked(batch_entry(b, i)->fate))
+			json_array_append_new(list, trouble_json(b, i, pace));
+	}
+	out = json_dumps(list, JSON_COMPACT);
+	json_decref(list);
+	return out ? out : mem_strdup("[]");
+}
+
+char *settle_keys(const struct batch *b)
+{
+	json_t *list = json_array();
+	char *out = NULL;
+
+	for (size_t i = 0; i < batch_count(b); i++) {
+		const struct entry *e = batch_entry(b, i);
+
+		if (!is_marked(e->fate) || e->newer >= 0 || e->op == OP_CREATE)
+			continue;
+		json_t *key = json_object();
+
+		json_object_set_new(key, "index", text_or_null(batch_index(b, i)));
+		json_object_set_new(key, "id", text_or_null(batch_document_id(b, i)));
+		json_object_set_new(key, "event", json_integer(e->id));
+		json_array_append_new(list, key);
+	}
+	if (json_array_size(list) > 0)
+		out = json_dumps(list, JSON_COMPACT);
+	json_decref(list);
+	return out;
+}

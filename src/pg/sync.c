@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include "pg/sync.h"
+
+#include "base/mem.h"
+
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct sync {
+	PGconn *pg;
+};
+
+static void ignore_notice(void *arg, const PGresult *res)
+{
+	(void)arg;
+	(void)res;
+}
+
+static void one_line(char *text)
+{
+	for (char *p = text; *p; p++) {
+		if (*p == '\n' || *p == '\t')
+			*p = p[1] ? ' ' : '\0';
+	}
+}
+
+struct sync *sync_open(const char *dsn, struct err *e)
+{
+	static const char *const keys[] = { "fallback_application_name", "client_encoding", "connect_timeout", "dbname",
+					    NULL };
+	const char *const values[] = { "outboxd", "UTF8", "10", dsn, NULL };
+	struct sync *s = mem_calloc(1, sizeof(*s));
+
+	s->pg = PQconnectdbParams(keys, values, 1);
+	if (PQstatus(s->pg) == CONNECTION_OK) {
+		PQsetNoticeReceiver(s->pg, ignore_notice, NULL);
+		return s;
+	}
+	err_set(e, ERR_UNAVAILABLE, "cannot connect to PostgreSQL: %s", PQerrorMessage(s->pg));
+	one_line(e->text);
+	sync_close(s);
+	return NULL;
+}
+
+void sync_close(struct sync *s)
+{
+	if (!s)
+		return;
+	PQfinish(s->pg);
+	free(s);
+}
+
+static bool fail(const PGresult *res, const PGconn *pg, struct err *e)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
+
+	err_set(e, state ? ERR_REFUSED : ERR_UNAVAILABLE, "%s%s%s", text ? text : PQerrorMessage(pg), hint ? "; " : "",
+		hint ? hint : "");
+	one_line(e->text);
+	e->sqlstate[0] = '\0';
+	if (state)
+		memcpy(e->sqlstate, state, strnlen(state, sizeof(e->sqlstate) - 1) + 1);
+	return false;
+}
+
+static bool is_fine(const PGresult *res)
+{
+	return PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK;
+}
+
+bool sync_exec(struct sync *s, const char *sql, struct err *e)
+{
+	PGresult *res = PQexec(s->pg, sql);
+	bool ok = is_fine(res) || fail(res, s->pg, e);
+
+	PQclear(res);
+	return ok;
+}
+
+struct pg_result *sync_query(struct sync *s, const char *sql, const char *const *params, int count, struct err *e)
+{
+	PGresult *res = PQexecParams(s->pg, sql, count, NULL, params, NULL, NULL, 0);
+
+	if (is_fine(res))
+		return res;
+	fail(res, s->pg, e);
+	PQclear(res);
+	return NULL;
+}
+
+bool sync_describe(struct sync *s, const char *sql, unsigned *ret_type, struct err *e)
+{
+	PGresult *res = PQprepare(s->pg, "", sql, 0, NULL);
+	bool ok = is_fine(res) || fail(res, s->pg, e);
+
+	PQclear(res);
+	if (!ok)
+		return false;
+	res = PQdescribePrepared(s->pg, "");
+	ok = is_fine(res) || fail(res, s->pg, e);
+	if (ok)
+		*ret_type = PQftype(res, 0);
+	PQclear(res);
+	return ok;
+}
+
+void sync_free(struct pg_result *res)
+{
+	PQclear(res);
+}
+
+int sync_rows(const struct pg_result *res)
+{
+	return PQntuples(res);
+}
+
+int sync_columns(const struct pg_result *res)
+{
+	return PQnfields(res);
+}
+
+const char *sync_column(const struct pg_result *res, int col)
+{
+	return PQfname(res, col);
+}
+
+const char *sync_text(const struct pg_result *res, int row, int col)
+{
+	return PQgetisnull(res, row, col) ? NULL : PQgetvalue(res, row, col);
+}
+
+long long sync_affected(struct pg_result *res)
+{
+	return strtoll(PQcmdTuples(res), NULL, 10);
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+//
+//   OFFLINE -> CONNECTING -> LISTENING -> RESTING <-> PURGING
+#include "run/keeper.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "run/state.h"
+
+#include <assert.h>
+
+#define CONNECT_TIMEOUT_MS 15000
+#define SCRIPT_TIMEOUT_S 120
+#define PURGE_ROWS 2000
+#define PURGE_PAUSE_S 0.05 // between two batches, so that a purge never competes with the drain
+
+#define KEEPER_STATES(X) X(OFFLINE) X(CONNECTING) X(LISTENING) X(RESTING) X(PURGING)
+#define KEEPER_EVENTS(X) X(CONNECT) X(UP) X(DOWN) X(DONE) X(FAILED) X(PURGE) X(TIMEOUT)
+
+enum keeper_state {
+#define X(name) K_##name,
+	KEEPER_STATES(X)
+#undef X
+};
+enum keeper_event {
+#define X(name) KE_##name,
+	KEEPER_EVENTS(X)
+#undef X
+};
+
+struct keeper {
+	struct relay *relay;
+	struct conn *conn;
+	enum keeper_state state;
+	struct backoff reconnect;
+	ev_timer timer;
+	struct err error;
+	struct purge purge;
+	int64_t above;   // where the next batch of the purge begins
+	int64_t deleted; // in this round
+};
+
+typedef void keeper_action(struct keeper *k);
+static keeper_action connect_now, listen_now, rest, purge_now, retreat, drop, purge_failed;
+
+static const struct keeper_rule {
+	enum keeper_state from;
+	enum keeper_event on;
+	enum keeper_state to;
+	keeper_action *act;
+} rules[] = {
+	{ K_OFFLINE, KE_CONNECT, K_CONNECTING, connect_now },
+	{ K_CONNECTING, KE_UP, K_LISTENING, listen_now },
+	{ K_CONNECTING, KE_DOWN, K_OFFLINE, retreat },
+	{ K_LISTENING, KE_DONE, K_RESTING, rest },
+	{ K_LISTENING, KE_FAILED, K_RESTING, rest }, // a pooler may refuse LISTEN: polling goes on
+	{ K_LISTENING, KE_DOWN, K_OFFLINE, retreat },
+	{ K_LISTENING, KE_TIMEOUT, K_OFFLINE, drop },
+	{ K_RESTING, KE_PURGE, K_PURGING, purge_now },
+	{ K_RESTING, KE_DOWN, K_OFFLINE, retreat },
+	{ K_PURGING, KE_DONE, K_RESTING, rest },
+	{ K_PURGING, KE_FAILED, K_RESTING, purge_failed },
+	{ K_PURGING, KE_DOWN, K_OFFLINE, retreat },
+	{ K_PURGING, KE_TIMEOUT, K_OFFLINE, drop },
+};
+
+#define X(name) #name,
+static const char *const state_names[] = { KEEPER_STATES(X) };
+static const char *const event_names[] = { KEEPER_EVENTS(X) };
+#undef X
+
+// The purge of a round goes on at once; the next round begins after [retention] interval.
+static double seconds_to_purge(const struct keeper *k)
+{
+	return k->above != 0 ? PURGE_PAUSE_S : (double)k->relay->config->retention_interval / 1000.0;
+}
+
+static void arm(struct keeper *k)
+{
+	double after = 0;
+
+	switch (k->state) {
+	case K_OFFLINE:
+		after = (double)backoff_next(&k->reconnect, &k->relay->rng, -1) / 1000.0;
+		break;
+	case K_CONNECTING:
+		break; // conn has its own timer
+	case K_LISTENING:
+	case K_PURGING:
+		after = SCRIPT_TIMEOUT_S;
+		break;
+	case K_RESTING:
+		after = seconds_to_purge(k);
+		break;
+	}
+	ev_timer_stop(k->relay->loop, &k->timer);
+	if (after > 0) {
+		ev_timer_set(&k->timer, after, 0.);
+		ev_timer_start(k->relay->loop, &k->timer);
+	}
+}
+
+static void dispatch(struct keeper *k, enum keeper_event on)
+{
+	static const struct keeper_rule lost = { .to = K_OFFLINE, .act = drop };
+	const struct keeper_rule *rule = &lost;
+
+	for (size_t i = 0; i < array_len(rules); i++) {
+		if (rules[i].from == k->state && rules[i].on == on)
+			rule = &rules[i];
+	}
+	if (rule == &lost)
+		log_error("bug_no_rule", kv_str("machine", "keeper"), kv_str("state", state_names[k->state]),
+			  kv_str("on", event_names[on]));
+	k->state = rule->to;
+	arm(k);
+	rule->act(k);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct keeper *k = timer->data;
+
+	(void)loop;
+	(void)revents;
+	if (k->relay->stopping)
+		return;
+	if (k->state == K_OFFLINE)
+		dispatch(k, KE_CONNECT);
+	else
+		dispatch(k, k->state == K_RESTING ? KE_PURGE : KE_TIMEOUT);
+}
+
+static void on_up(void *arg)
+{
+	dispatch(arg, KE_UP);
+}
+
+static void on_down(void *arg, const struct err *e)
+{
+	struct keeper *k = arg;
+
+	k->error = *e;
+	dispatch(k, KE_DOWN);
+}
+
+static bool on_row(void *arg, int step, const struct pg_result *res, int row)
+{
+	struct keeper *k = arg;
+
+	(void)step;
+	if (k->state == K_PURGING)
+		outbox_read_purge(res, row, &k->purge);
+	return true;
+}
+
+static void on_done(void *arg, const struct script_result *result)
+{
+	struct keeper *k = arg;
+
+	k->error = result->error;
+	if (k->state == K_PURGING && result->ok) {
+		k->deleted += k->purge.deleted;
+		k->above = k->purge.young ? 0 : k->purge.last;
+		if (k->above == 0 && k->deleted > 0)
+			log_info("purged", kv_int("rows", k->deleted));
+		if (k->above == 0)
+			k->deleted = 0;
+	}
+	dispatch(k, result->ok ? KE_DONE : KE_FAILED);
+}
+
+// The first one is our own: from then on wake-ups are known to work.
+static void on_notified(void *arg)
+{
+	struct keeper *k = arg;
+
+	k->relay->pace.notified = true;
+	pace_wake(&k->relay->pace);
+	relay_kick(k->relay);
+}
+
+static const struct conn_callbacks callbacks = {
+	.up = on_up,
+	.down = on_down,
+	.row = on_row,
+	.done = on_done,
+	.notified = on_notified,
+};
+
+struct keeper *keeper_new(struct relay *r)
+{
+	struct keeper *k = mem_calloc(1, sizeof(*k));
+
+	k->relay = r;
+	k->conn = conn_new(r->loop, r->config->postgres_dsn, &callbacks, k);
+	k->reconnect = (struct backoff){ .base_ms = r->config->retry_base, .cap_ms = r->config->retry_cap };
+	ev_init(&k->timer, on_timer);
+	k->timer.data = k;
+	return k;
+}
+
+void keeper_free(struct keeper *k)
+{
+	if (!k)
+		return;
+	ev_timer_stop(k->relay->loop, &k->timer);
+	conn_free(k->conn);
+	free(k);
+}
+
+void keeper_start(struct keeper *k)
+{
+	ev_feed_event(k->relay->loop, &k->timer, EV_TIMER);
+}
+
+void keeper_print_fsm(FILE *out)
+{
+	fprintf(out, "stateDiagram-v2\n    [*] --> OFFLINE\n");
+	for (size_t i = 0; i < array_len(rules); i++)
+		fprintf(out, "    %s --> %s : %s\n", state_names[rules[i].from], state_names[rules[i].to],
+			event_names[rules[i].on]);
+}
+
+static void connect_now(struct keeper *k)
+{
+	conn_open(k->conn, CONNECT_TIMEOUT_MS);
+}
+
+static void listen_now(struct keeper *k)
+{
+	backoff_reset(&k->reconnect);
+	outbox_listen(k->relay->outbox, k->conn);
+}
+
+static void rest(struct keeper *k)
+{
+	(void)k; // the timer that arm() set starts the next purge
+}
+
+static void purge_now(struct keeper *k)
+{
+	k->purge = (struct purge){ 0 };
+	outbox_purge(k->relay->outbox, k->conn, k->relay->config->retention_keep, k->above, PURGE_ROWS);
+}
+
+static void purge_failed(struct keeper *k)
+{
+	k->above = 0;
+	log_warn("purge_failed", kv_err(&k->error));
+}
+
+// The workers tell of outages; this one only falls back to fast polling.
+static void retreat(struct keeper *k)
+{
+	k->above = 0;
+	k->relay->pace.notified = false;
+	pace_wake(&k->relay->pace);
+	relay_kick(k->relay);
+}
+
+static void drop(struct keeper *k)
+{
+	conn_close(k->conn);
+	retreat(k);
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// What the parts tell the relay: each change is said once, a failure that goes on is counted.
+#include "base/log.h"
+#include "pg/sqlstate.h"
+#include "run/state.h"
+#include "run/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void away(struct relay *r)
+{
+	if (r->once && r->away_since_ms == 0)
+		r->away_since_ms = clock_boot_ms();
+}
+
+static void not_away(struct relay *r)
+{
+	if (!r->elasticsearch.open && !r->postgres.open)
+		r->away_since_ms = 0;
+}
+
+static int64_t seconds_open(const struct circuit *c)
+{
+	return (clock_boot_ms() - c->opened_ms) / 1000;
+}
+
+void relay_postgres_up(struct relay *r)
+{
+	bool first = r->postgres.open && r->postgres.failures == 0;
+	int64_t seconds = seconds_open(&r->postgres), failures = r->postgres.failures;
+
+	if (circuit_succeeded(&r->postgres))
+		log_info("postgres_back", kv_int("seconds", seconds), kv_int("failures", failures));
+	else if (first)
+		log_info("postgres_connected", kv_str("table", r->config->outbox_table));
+	not_away(r);
+}
+
+void relay_postgres_down(struct relay *r, const struct err *e)
+{
+	if (circuit_failed(&r->postgres, clock_boot_ms(), -1, &r->rng) && !r->stopping)
+		log_warn("postgres_away", kv_err(e), kv_str("then", "trying again for ever, rows stay pending"));
+	away(r);
+}
+
+static bool unfit(struct relay *r, struct err *e)
+{
+	if (r->once) {
+		log_error("table_unfit", kv_err(e));
+		relay_quit(r, err_exit_code(e->kind));
+	}
+	return false;
+}
+
+bool relay_inspected(struct relay *r, const struct inspection *found, struct err *e)
+{
+	if (!found->table_exists) {
+		err_set(e, ERR_CONFIG, "table %s does not exist: run `outboxd init`", r->config->outbox_table);
+		return unfit(r, e);
+	}
+	if (!found->columns_complete) {
+		err_set(e, ERR_CONFIG, "table %s lacks columns of outboxd: run `outboxd init`", r->config->outbox_table);
+		return unfit(r, e);
+	}
+	if (found->read_only)
+		return err_set(e, ERR_UNAVAILABLE, "this server is read-only (a standby?); name all hosts in postgres.dsn "
+			       "and add target_session_attrs=read-write");
+	if (!found->lane_index_valid && !r->inspected)
+		log_warn("no_lane_index", kv_str("table", r->config->outbox_table),
+			 kv_str("then", "claims read the whole table: run `outboxd init`"));
+	if (r->once && !r->inspected)
+		r->highest = found->highest_id;
+	r->inspected = true;
+	return true;
+}
+
+void relay_elasticsearch_failed(struct relay *r, const char *why, int64_t retry_after_ms)
+{
+	if (circuit_failed(&r->elasticsearch, clock_boot_ms(), retry_after_ms, &r->rng))
+		log_warn("elasticsearch_away", kv_str("error", why), kv_str("then", "trying again for ever, rows stay pending"));
+	else
+		log_debug("elasticsearch_still_away", kv_str("error", why), kv_int("failures", r->elasticsearch.failures));
+	away(r);
+}
+
+void relay_elasticsearch_works(struct relay *r)
+{
+	bool first = r->elasticsearch.open && r->elasticsearch.failures == 0;
+	int64_t seconds = seconds_open(&r->elasticsearch), failures = r->elasticsearch.failures;
+
+	if (circuit_succeeded(&r->elasticsearch))
+		log_info("elasticsearch_back", kv_int("seconds", seconds), kv_int("failures", failures));
+	else if (first)
+		log_info("elasticsearch_connected", kv_str("url", r->config->elasticsearch_url));
+	not_away(r);
+}
+
+void relay_sql_failed(struct relay *r, const char *what, const struct err *e)
+{
+	bool fix = sqlstate_action(e->sqlstate) == PG_FIX;
+
+	if (circuit_failed(&r->sql, clock_boot_ms(), fix ? r->config->retry_cap / 4 : -1, &r->rng))
+		log_warn("sql_failed", kv_str("in", what), kv_str("sqlstate", e->sqlstate), kv_err(e),
+			 kv_str("then", fix ? "correct the mapping, the table or the privileges; trying again" :
+					      "trying again, rows stay pending"));
+	if (fix && r->once)
+		relay_quit(r, err_exit_code(ERR_CONFIG));
+}
+
+void relay_sql_works(struct relay *r)
+{
+	int64_t seconds = seconds_open(&r->sql), failures = r->sql.failures;
+
+	if (circuit_succeeded(&r->sql))
+		log_info("sql_works", kv_int("seconds", seconds), kv_int("failures", failures));
+}
+
+void relay_sieved(struct relay *r, int64_t rows)
+{
+	struct err e = { 0 };
+
+	r->tally.sieved += rows;
+	if (rows > 0) {
+		log_error("events_dead", kv_int("events", rows), kv_str("type", "mapping_expression_failed"),
+			  kv_str("see", "outboxd dead"));
+		return;
+	}
+	// The claim failed on a row that another transaction holds, or the failure does not repeat: no hot loop.
+	err_set(&e, ERR_REFUSED, "a mapping expression fails, but on no row that could be found");
+	relay_sql_failed(r, "sieve", &e);
+}
+
+void relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason)
+{
+	if (paused_add(&r->paused, index, type, clock_boot_ms(), r->config->retry_base, r->config->retry_cap, &r->rng))
+		log_warn("index_paused", kv_str("index", index), kv_str("type", type), kv_str("reason", reason),
+			 kv_str("then", "its events stay pending, it is tried again from time to time"));
+}
+
+void relay_index_works(struct relay *r, const char *index, size_t len)
+{
+	char name[256];
+
+	snprintf(name, sizeof(name), "%.*s", (int)len, index);
+	log_info("index_resumed", kv_str("index", name));
+	lanes_forget_bounds(&r->lanes);
+	pace_wake(&r->pace);
+}
+
+void relay_left_known(struct relay *r, bool left)
+{
+	if (left)
+		return;
+	relay_quit(r, r->tally.fates[FATE_DEAD] + r->tally.sieved > 0 ? 65 : 0);
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+// Life of a worker and its dispatch; the transitions are rows in worker_rules.c:
+//
+//   OFFLINE -> CONNECTING -> INSPECTING -> IDLE -> CLAIMING <-> SENDING -> SETTLING -> IDLE
+#include "run/worker.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "pg/sqlstate.h"
+#include "run/machine.h"
+
+#include <assert.h>
+
+// A claim may take a request, its answer and a second request in full; after that the server ends it, and
+// whoever was frozen so long finds its session gone.
+#define PATIENCE_EXTRA_MS 15000
+#define BODY_MAX ((size_t)256 * 1024 * 1024)
+#define CONNECT_TIMEOUT_MS 15000
+
+int64_t worker_patience_ms(const struct relay *r)
+{
+	return r->config->elasticsearch_timeout * 2 + PATIENCE_EXTRA_MS;
+}
+
+// Timer of a state, computed here and nowhere else.
+static void arm(struct worker *w)
+{
+#define X(name, timeout) [W_##name] = (timeout),
+	static const double seconds[] = { WORKER_STATES(X) };
+#undef X
+	double after = seconds[w->state];
+
+	if (w->state == W_OFFLINE)
+		after = (double)backoff_next(&w->reconnect, &w->relay->rng, -1) / 1000.0;
+	ev_timer_stop(w->relay->loop, &w->timer);
+	if (after > 0) {
+		ev_timer_set(&w->timer, after, 0.);
+		ev_timer_start(w->relay->loop, &w->timer);
+	}
+}
+
+// The only place that changes a state.
+void worker_dispatch(struct worker *w, enum worker_event on)
+{
+	static const struct worker_rule lost = { .to = W_OFFLINE, .act = worker_act_drop };
+	const struct worker_rule *rule = worker_find_rule(w->state, on);
+
+	if (!rule) {
+		log_error("bug_no_rule", kv_int("worker", w->number), kv_str("state", worker_state_text(w->state)),
+			  kv_str("on", worker_event_text(on)));
+		rule = &lost;
+	}
+	log_debug("worker", kv_int("worker", w->number), kv_str("from", worker_state_text(w->state)),
+		  kv_str("on", worker_event_text(on)), kv_str("to", worker_state_text(rule->to)));
+	w->state = rule->to;
+	arm(w);
+	rule->act(w);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct worker *w = timer->data;
+
+	(void)loop;
+	(void)revents;
+	if (w->state == W_OFFLINE && w->relay->stopping)
+		return;
+	if (w->state != W_OFFLINE)
+		err_set(&w->error, ERR_UNAVAILABLE, "no answer from PostgreSQL in state %s",
+			worker_state_text(w->state));
+	worker_dispatch(w, w->state == W_OFFLINE ? E_CONNECT : E_TIMEOUT);
+}
+
+static void on_up(void *arg)
+{
+	worker_dispatch(arg, E_UP);
+}
+
+static void on_down(void *arg, const struct err *e)
+{
+	struct worker *w = arg;
+
+	w->error = *e;
+	worker_dispatch(w, E_DOWN);
+}
+
+static void on_paused(void *arg)
+{
+	struct worker *w = arg;
+
+	batch_seal(w->batch, &w->body, (size_t)w->relay->pace.bytes);
+	worker_dispatch(w, worker_next(w));
+}
+
+// What a failed script means: a lost session ends the connection, the rest is rolled back.
+static void script_failed(struct worker *w, const char *what, const struct script_result *result)
+{
+	enum pg_action action = sqlstate_action(result->error.sqlstate);
+
+	w->error = result->error;
+	w->failed = true;
+	w->sieve = action == PG_ROW && w->state == W_CLAIMING && result->failed_step == CLAIM_STEP_ROWS;
+	if (action == PG_RECONNECT) {
+		conn_close(w->conn);
+		worker_dispatch(w, E_DOWN);
+		return;
+	}
+	if (!w->sieve)
+		relay_sql_failed(w->relay, what, &result->error);
+	worker_dispatch(w, E_SQL_FAILED);
+}
+
+static void claim_done(struct worker *w)
+{
+	w->stream_open = false;
+	if (w->state == W_CLAIMING)
+		batch_seal(w->batch, &w->body, (size_t)w->relay->pace.bytes);
+	worker_dispatch(w, worker_next(w));
+}
+
+static void inspection_done(struct worker *w, const struct script_result *result)
+{
+	w->error = result->error;
+	worker_dispatch(w, result->ok && relay_inspected(w->relay, &w->found, &w->error) ? E_FIT : E_UNFIT);
+}
+
+static void on_done(void *arg, const struct script_result *result)
+{
+	struct worker *w = arg;
+	const struct script_result copy = *result; // the next script overwrites it
+
+	switch (w->state) {
+	case W_INSPECTING:
+		inspection_done(w, &copy);
+		return;
+	case W_CHECKING:
+		if (!copy.ok) {
+			script_failed(w, "check", &copy);
+			return;
+		}
+		relay_left_known(w->relay, w->left);
+		worker_dispatch(w, E_CHECKED);
+		return;
+	case W_CLAIMING:
+	case W_DISCARDING:
+		if (copy.ok)
+			claim_done(w);
+		else
+			script_failed(w, "claim", &copy);
+		return;
+	case W_SETTLING:
+	case W_SIEVING:
+		if (outbox_committed(&copy))
+			worker_dispatch(w, E_SETTLED);
+		else
+			script_failed(w, w->state == W_SETTLING ? "settle" : "sieve", &copy);
+		return;
+	case W_ROLLING_BACK:
+		worker_dispatch(w, !copy.ok ? E_SQL_FAILED : w->sieve ? E_SIEVE : E_RELEASED);
+		return;
+	case W_OFFLINE:
+	case W_CONNECTING:
+	case W_IDLE:
+	case W_PROBING:
+	case W_SENDING:
+	case W_STATE_COUNT_:
+		break;
+	}
+	worker_dispatch(w, E_SETTLED); // no rule for it here: reported as a bug, the connection is dropped
+}
+
+static const struct conn_callbacks conn_callbacks = {
+	.up = on_up,
+	.down = on_down,
+	.row = worker_on_row,
+	.paused = on_paused,
+	.done = on_done,
+};
+
+struct worker *worker_new(struct relay *r, int number)
+{
+	struct worker *w = mem_calloc(1, sizeof(*w));
+
+	w->relay = r;
+	w->number = number;
+	w->conn = conn_new(r->loop, r->config->postgres_dsn, &conn_callbacks, w);
+	w->call = http_call_new(r->http, worker_on_reply, w);
+	w->batch = batch_new();
+	buf_init(&w->body, BODY_MAX);
+	w->reconnect = (struct backoff){ .base_ms = r->config->retry_base, .cap_ms = r->config->retry_cap };
+	ev_init(&w->timer, on_timer);
+	w->timer.data = w;
+	return w;
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	ev_timer_stop(w->relay->loop, &w->timer);
+	http_call_free(w->call);
+	conn_free(w->conn);
+	batch_free(w->batch);
+	buf_done(&w->body);
+	free(w);
+}
+
+void worker_start(struct worker *w)
+{
+	ev_feed_event(w->relay->loop, &w->timer, EV_TIMER);
+}
+
+bool worker_is_idle(const struct worker *w)
+{
+	return w->state == W_IDLE;
+}
+
+bool worker_is_quiet(const struct worker *w)
+{
+	return w->state == W_IDLE || w->state == W_OFFLINE || w->state == W_CONNECTING || w->state == W_INSPECTING;
+}
+
+const char *worker_state_name(const struct worker *w)
+{
+	return worker_state_text(w->state);
+}
+
+void worker_claim(struct worker *w)
+{
+	worker_dispatch(w, E_GO);
+}
+
+void worker_probe(struct worker *w)
+{
+	worker_dispatch(w, E_PROBE);
+}
+
+void worker_check_left(struct worker *w)
+{
+	worker_dispatch(w, E_CHECK);
+}
+
+void worker_act_connect(struct worker *w)
+{
+	conn_open(w->conn, CONNECT_TIMEOUT_MS);
+}
+
+void worker_act_inspect(struct worker *w)
+{
+	w->found = (struct inspection){ 0 };
+	outbox_inspect(w->relay->outbox, w->conn, w->relay->once && !w->relay->inspected);
+}
+
+void worker_act_rest(struct worker *w)
+{
+	if (w->relay->elasticsearch.probing)
+		circuit_probe_ended(&w->relay->elasticsearch);
+	backoff_reset(&w->reconnect);
+	relay_postgres_up(w->relay);
+	relay_kick(w->relay);
+}
+
+// The connection is gone: with it the transaction, its locks and its claim.
+void worker_act_retreat(struct worker *w)
+{
+	http_call_cancel(w->call);
+	worker_claim_ended(w, false);
+	relay_postgres_down(w->relay, &w->error);
+	relay_kick(w->relay);
+}
+
+void worker_act_drop(struct worker *w)
+{
+	conn_close(w->conn);
+	worker_act_retreat(w);
+}
+
+void worker_act_check(struct worker *w)
+{
+	w->left = true;
+	outbox_left(w->relay->outbox, w->conn, w->relay->highest);
+}
+
+void worker_act_finish(struct worker *w)
+{
+	worker_claim_ended(w, w->committed);
+	if (!w->failed && !w->abandoned)
+		relay_sql_works(w->relay);
+	worker_act_rest(w);
+}
+
+void worker_act_rollback(struct worker *w)
+{
+	w->committed = false;
+	outbox_rollback(w->relay->outbox, w->conn);
+}
+
+void worker_act_settle(struct worker *w)
+{
+	w->committed = true; // once this ends in E_SETTLED
+	outbox_settle(w->relay->outbox, w->conn, w->batch, w->parked, &w->relay->rng);
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+// A worker's claim: from free lanes to rows, from rows to a request body, and back to free lanes.
+#include "base/log.h"
+#include "es/bulk.h"
+#include "run/machine.h"
+
+#include <assert.h>
+
+static int64_t share_of_lanes(const struct relay *r)
+{
+	return r->pace.hungry ? (LANES + r->pace.workers - 1) / r->pace.workers : LANES;
+}
+
+static void describe_claim(struct worker *w, struct claim *ret, const char *paused[PAUSED_INDEXES_MAX])
+{
+	struct relay *r = w->relay;
+
+	*ret = (struct claim){
+		.plan = &w->plan,
+		.lanes_wanted = share_of_lanes(r),
+		.per_lane = w->per_lane,
+		.highest = r->highest,
+		.paused = paused,
+		.paused_count = paused_names(&r->paused, clock_boot_ms(), paused),
+		.idle_timeout_ms = worker_patience_ms(r),
+		.statement_timeout_ms = worker_patience_ms(r),
+	};
+}
+
+void worker_act_claim(struct worker *w)
+{
+	struct relay *r = w->relay;
+	const char *paused[PAUSED_INDEXES_MAX];
+	struct claim claim;
+	int64_t lanes;
+
+	lanes_plan(&r->lanes, clock_boot_us(), &w->plan);
+	pace_looking(&r->pace, w->plan.count == LANES, w->plan.sweep);
+	lanes = share_of_lanes(r) < w->plan.count ? share_of_lanes(r) : w->plan.count;
+	w->per_lane = lanes > 0 && r->pace.rows > lanes ? r->pace.rows / lanes : 1;
+	w->lanes = 0;
+	w->granted = w->full = w->abandoned = w->impatient = w->accepted_any = w->parked = w->sieve = w->failed = false;
+	w->rows = w->bytes = w->discarded = 0;
+	w->lone_refusals = 0;
+	w->stream_open = w->claiming = true;
+	w->claimed_boot_ms = clock_boot_ms();
+	r->looking = w;
+	describe_claim(w, &claim, paused);
+	outbox_claim(r->outbox, w->conn, &claim);
+}
+
+// The lanes stay reserved from the failed claim; the sieve takes their locks again in its own transaction.
+void worker_act_sieve(struct worker *w)
+{
+	const char *paused[PAUSED_INDEXES_MAX];
+	struct claim claim;
+
+	w->sieve = w->committed = false;
+	describe_claim(w, &claim, paused);
+	outbox_sieve(w->relay->outbox, w->conn, &claim);
+}
+
+void worker_act_resume(struct worker *w)
+{
+	conn_resume(w->conn);
+}
+
+static void lanes_known(struct worker *w, uint32_t lanes)
+{
+	w->lanes = lanes;
+	w->granted = true;
+	lanes_granted(&w->relay->lanes, &w->plan, lanes);
+	if (w->relay->looking == w)
+		w->relay->looking = NULL;
+	relay_kick(w->relay);
+}
+
+// False = the body is full.
+static bool take_row(struct worker *w, const struct row *row)
+{
+	size_t limit = (size_t)w->relay->pace.bytes, start = w->body.len, number;
+	struct refusal why = { .type = "document_too_large", .reason = "larger than 256 MB with its action line" };
+	bool held;
+	enum op op;
+
+	if (!row_check(row, &op, &why)) {
+		batch_add_refused(w->batch, row, &why);
+		return true;
+	}
+	number = batch_add(w->batch, row, op, &held);
+	if (held)
+		return true;
+	if (!bulk_append(&w->body, row, op, w->relay->config->outbox_deletes == DELETES_TOMBSTONE)) {
+		batch_judge(w->batch, number, VERDICT_DEAD);
+		batch_set_trouble(w->batch, number, 0, why.type, why.reason);
+		return true;
+	}
+	batch_set_bytes(w->batch, number, start, w->body.len);
+	w->bytes += (int64_t)(w->body.len - start);
+	if (w->body.len > 2 * limit)
+		batch_compact(w->batch, &w->body);
+	return batch_live_bytes(w->batch) < limit;
+}
+
+static bool claim_row(struct worker *w, const struct pg_result *res, int n)
+{
+	struct row row;
+	bool parked;
+
+	outbox_read_row(res, n, &row, &parked);
+	w->parked = w->parked || parked;
+	w->rows++;
+	lanes_row(&w->relay->lanes, row.lane, row.id);
+	w->full = w->full || w->relay->lanes.lane[row.lane].rows >= w->per_lane;
+	if (!w->abandoned)
+		return take_row(w, &row);
+	w->discarded++;
+	lanes_returned(&w->relay->lanes, row.lane);
+	return true;
+}
+
+bool worker_on_row(void *arg, int step, const struct pg_result *res, int row)
+{
+	struct worker *w = arg;
+
+	if (w->state == W_INSPECTING)
+		outbox_read_inspection(step, res, row, &w->found);
+	else if (w->state == W_CHECKING)
+		w->left = value_get_bool(res, row, 0);
+	else if (w->state == W_SIEVING && step == SIEVE_STEP_COUNT)
+		relay_sieved(w->relay, value_get_int(res, row, 0));
+	else if (w->state == W_CLAIMING && step == CLAIM_STEP_LANES)
+		lanes_known(w, outbox_read_lanes(res, row));
+	else if (step == CLAIM_STEP_ROWS && (w->state == W_CLAIMING || w->state == W_DISCARDING))
+		return claim_row(w, res, row);
+	return true;
+}
+
+// One line for all dead events of a claim, without their reasons: those may quote the document.
+static void log_dead(const struct worker *w)
+{
+	size_t dead = batch_fates(w->batch, FATE_DEAD);
+
+	for (size_t i = 0; i < batch_count(w->batch) && dead > 0; i++) {
+		const struct trouble *t = batch_trouble(w->batch, i);
+
+		if (batch_entry(w->batch, i)->fate != FATE_DEAD)
+			continue;
+		log_error("events_dead", kv_int("events", (int64_t)dead), kv_int("first_id", batch_entry(w->batch, i)->id),
+			  kv_str("type", t ? t->type : ""), kv_int("status", t ? t->status : 0),
+			  kv_str("see", "outboxd dead"));
+		return;
+	}
+}
+
+static void count(struct worker *w, bool committed)
+{
+	struct tally *t = &w->relay->tally;
+
+	t->claimed += w->rows;
+	t->fates[FATE_RETURNED] += committed ? w->discarded : w->rows;
+	for (int f = 0; f < FATE_COUNT_ && committed; f++)
+		t->fates[f] += (int64_t)batch_fates(w->batch, (enum fate)f);
+}
+
+void worker_claim_ended(struct worker *w, bool committed)
+{
+	struct relay *r = w->relay;
+
+	if (!w->claiming)
+		return;
+	w->claiming = w->stream_open = false;
+	if (r->looking == w)
+		r->looking = NULL;
+	if (!w->granted)
+		lanes_granted(&r->lanes, &w->plan, 0);
+	for (size_t i = 0; i < batch_count(w->batch) && committed; i++) {
+		if (batch_entry(w->batch, i)->fate == FATE_RETURNED)
+			lanes_returned(&r->lanes, batch_entry(w->batch, i)->lane);
+	}
+	if (committed)
+		log_dead(w);
+	count(w, committed);
+	lanes_release(&r->lanes, w->lanes, committed, w->per_lane);
+	if (w->plan.sweep && w->rows == 0)
+		lanes_swept(&r->lanes, clock_boot_us(), clock_boot_us() - w->plan.started_us);
+	else if (w->plan.sweep)
+		lanes_swept(&r->lanes, clock_boot_us(), 0);
+	pace_filled(&r->pace, w->rows, w->bytes, w->full);
+	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full);
+	pace_released(&r->pace);
+	if (r->once && w->rows == 0 && w->plan.sweep && w->plan.count == LANES && conn_is_up(w->conn))
+		r->maybe_done = true;
+	if (w->impatient)
+		circuit_failed(&r->items, clock_boot_ms(), -1, &r->rng);
+	else if (w->rows > 0)
+		circuit_succeeded(&r->items);
+	batch_reset(w->batch);
+	buf_trim(&w->body, (size_t)r->pace.limits.bytes_max * 2);
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+// A worker's requests and what their answers mean.
+#include "base/log.h"
+#include "es/bulk.h"
+#include "run/machine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PROBE_TIMEOUT_MS 5000
+// A request is not begun when it could outlive the session that holds its rows.
+#define SEND_MARGIN_MS 2000
+// So many single events refused one after another, none accepted: it is the request, not the events.
+#define LONE_REFUSALS_MAX 3
+// A connection that breaks under a body of this size or more may be a proxy's limit.
+#define LARGE_BODY (1024 * 1024)
+
+void worker_act_probe(struct worker *w)
+{
+	w->relay->elasticsearch.probing = true;
+	http_call_get(w->call, "/", PROBE_TIMEOUT_MS);
+}
+
+static const char *refresh_text(const struct config *c)
+{
+	static const char *const names[] = { "false", "wait_for", "true" };
+
+	return names[c->elasticsearch_refresh];
+}
+
+void worker_act_send(struct worker *w)
+{
+	const struct config *c = w->relay->config;
+	size_t start, end;
+	char path[256];
+
+	batch_next(w->batch, &w->range);
+	batch_range_bytes(w->batch, &w->range, &start, &end);
+	bulk_path(path, sizeof(path), refresh_text(c), c->elasticsearch_timeout / 2);
+	w->relay->tally.requests++;
+	http_call_post(w->call, path, w->body.data + start, end - start,
+		       w->claimed_boot_ms + worker_patience_ms(w->relay) - SEND_MARGIN_MS, NULL);
+}
+
+static void abandon(struct worker *w)
+{
+	w->abandoned = true;
+	batch_drop_ranges(w->batch);
+}
+
+enum worker_event worker_next(struct worker *w)
+{
+	const struct relay *r = w->relay;
+	int64_t end_ms = clock_boot_ms() + r->config->elasticsearch_timeout + SEND_MARGIN_MS;
+
+	if (end_ms > w->claimed_boot_ms + worker_patience_ms(r))
+		abandon(w);
+	if (batch_has_next(w->batch))
+		return E_SEND;
+	batch_body_sent(w->batch);
+	buf_trim(&w->body, (size_t)r->pace.limits.bytes_max * 2);
+	if (w->stream_open)
+		return w->abandoned ? E_DISCARD : E_MORE_ROWS;
+	batch_resolve(w->batch, r->config->retry_max_attempts);
+	if (batch_fates(w->batch, FATE_RETURNED) < batch_count(w->batch))
+		return E_SETTLE;
+	return E_RELEASE;
+}
+
+static void index_fault(struct worker *w, size_t entry, const char *type, const char *reason)
+{
+	struct slice index = batch_index(w->batch, entry);
+	char name[256];
+
+	snprintf(name, sizeof(name), "%.*s", (int)index.n, index.p);
+	relay_index_at_fault(w->relay, name, type, reason);
+}
+
+static void index_works(struct worker *w, size_t entry)
+{
+	struct slice index = batch_index(w->batch, entry);
+
+	if (paused_remove(&w->relay->paused, index.p, index.n))
+		relay_index_works(w->relay, index.p, index.n);
+}
+
+// Everything that one item of an answer may mean.
+static void judge_item(void *arg, size_t position, const struct bulk_item *item)
+{
+	struct worker *w = arg;
+	size_t entry = batch_sent_entry(w->batch, &w->range, position);
+	const struct item_facts facts = {
+		.status = item->status,
+		.op = batch_entry(w->batch, entry)->op,
+		.type = item->type,
+		.reason = item->reason,
+		.alone = w->range.to - w->range.from == 1,
+	};
+	struct judgement j = verdict_item(&facts);
+
+	w->slow = w->slow || j.slow;
+	if (j.verdict == VERDICT_SOLO) {
+		batch_solo(w->batch, &w->range, position);
+		return;
+	}
+	batch_judge(w->batch, entry, j.verdict);
+	if (j.verdict == VERDICT_DONE || j.verdict == VERDICT_SUPERSEDED) {
+		w->accepted_any = true;
+		if (w->relay->paused.count > 0)
+			index_works(w, entry);
+	} else if (j.verdict == VERDICT_DEAD || j.verdict == VERDICT_ATTEMPT) {
+		batch_set_trouble(w->batch, entry, item->status, item->type, item->reason);
+	} else if (j.verdict == VERDICT_PAUSE_INDEX || !j.slow) {
+		// A server error without a load signal is that index's trouble (a primary that is not there).
+		index_fault(w, entry, item->type, item->reason);
+	} else {
+		w->impatient = true;
+	}
+}
+
+static void describe_failure(const struct http_reply *reply, const struct bulk_error *error, char *out, size_t cap)
+{
+	if (reply->fault != HTTP_FINE)
+		snprintf(out, cap, "%s: %s", http_fault_name(reply->fault), reply->fault_text);
+	else if (*reply->location)
+		snprintf(out, cap, "HTTP %d, redirected to %s (redirects are not followed: correct elasticsearch.url)",
+			 reply->status, reply->location);
+	else if (*error->type)
+		snprintf(out, cap, "HTTP %d %s: %s", reply->status, error->type, error->reason);
+	else
+		snprintf(out, cap, "HTTP %d with an answer that is not Elasticsearch's", reply->status);
+}
+
+// Everything refused, one by one, and nothing accepted: no event is to blame.
+static bool blames_the_request(struct worker *w)
+{
+	return ++w->lone_refusals >= LONE_REFUSALS_MAX && !w->accepted_any;
+}
+
+static void forgive_all(struct worker *w)
+{
+	for (size_t i = 0; i < batch_count(w->batch); i++) {
+		if (batch_entry(w->batch, i)->verdict == VERDICT_DEAD && batch_entry(w->batch, i)->document)
+			batch_judge(w->batch, i, VERDICT_NONE);
+	}
+}
+
+static void refuse_alone(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
+{
+	size_t entry = batch_sent_entry(w->batch, &w->range, 0);
+	char why[1024];
+
+	if (blames_the_request(w)) {
+		forgive_all(w);
+		describe_failure(reply, error, why, sizeof(why));
+		relay_elasticsearch_failed(w->relay, why, reply->retry_after_ms);
+		abandon(w);
+		return;
+	}
+	batch_judge(w->batch, entry, VERDICT_DEAD);
+	batch_set_trouble(w->batch, entry, reply->status, *error->type ? error->type : "request_refused", error->reason);
+}
+
+static void request_failed(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
+{
+	size_t start, end;
+	char why[1024];
+
+	batch_range_bytes(w->batch, &w->range, &start, &end);
+	if (reply->fault == HTTP_BROKEN && end - start >= LARGE_BODY)
+		pace_too_large(&w->relay->pace, (int64_t)(end - start));
+	describe_failure(reply, error, why, sizeof(why));
+	relay_elasticsearch_failed(w->relay, why, reply->retry_after_ms);
+	abandon(w);
+}
+
+static struct judgement judge_request(struct worker *w, const struct http_reply *reply, struct bulk_error *ret_error)
+{
+	size_t events = w->range.to - w->range.from;
+	struct err unreadable;
+	struct request_facts facts = {
+		.fault = reply->fault != HTTP_FINE,
+		.too_large_to_read = reply->fault == HTTP_TOO_LARGE,
+		.status = reply->status,
+		.type = ret_error->type,
+		.reason = ret_error->reason,
+		.items = events,
+	};
+
+	w->slow = false;
+	if (!facts.fault && reply->status == 200) {
+		facts.readable = bulk_decode(reply->body, reply->len, events, judge_item, w, &unreadable);
+		if (!facts.readable)
+			snprintf(ret_error->reason, sizeof(ret_error->reason), "%.500s", unreadable.text);
+	} else if (!facts.fault) {
+		bulk_error_read(reply->body, reply->len, ret_error);
+	}
+	return verdict_request(&facts);
+}
+
+static void act_on(struct worker *w, struct judgement j, const struct http_reply *reply, const struct bulk_error *error)
+{
+	struct relay *r = w->relay;
+	size_t start, end;
+
+	switch (j.verdict) {
+	case VERDICT_DONE:
+		relay_elasticsearch_works(r);
+		if (!w->slow)
+			pace_good(&r->pace);
+		break;
+	case VERDICT_SPLIT:
+		batch_range_bytes(w->batch, &w->range, &start, &end);
+		if (reply->status == 413)
+			pace_too_large(&r->pace, (int64_t)(end - start));
+		batch_split(w->batch, &w->range);
+		break;
+	case VERDICT_DEAD:
+		refuse_alone(w, reply, error);
+		break;
+	case VERDICT_NONE:
+	case VERDICT_SUPERSEDED:
+	case VERDICT_RETRY_ITEM:
+	case VERDICT_ATTEMPT:
+	case VERDICT_RETRY_REQUEST:
+	case VERDICT_PAUSE_INDEX:
+	case VERDICT_PAUSE_ALL:
+	case VERDICT_SOLO:
+	case VERDICT_COUNT_:
+		request_failed(w, reply, error);
+		break;
+	}
+}
+
+void worker_on_reply(void *arg, const struct http_reply *reply)
+{
+	struct worker *w = arg;
+	struct bulk_error error = { .type = "", .reason = "" };
+	struct judgement j;
+
+	if (w->state == W_PROBING) {
+		// Any word of its own is a sign of life; whether it takes events, the events will tell.
+		if (reply->fault == HTTP_FINE && reply->status != 502 && reply->status != 503 && reply->status != 504) {
+			worker_dispatch(w, E_ALIVE);
+			return;
+		}
+		bulk_error_read(reply->body, reply->len, &error);
+		char why[1024];
+
+		describe_failure(reply, &error, why, sizeof(why));
+		relay_elasticsearch_failed(w->relay, why, reply->retry_after_ms);
+		worker_dispatch(w, E_NO_SIGN);
+		return;
+	}
+	j = judge_request(w, reply, &error);
+	act_on(w, j, reply, &error);
+	if (w->slow || j.slow)
+		pace_slow(&w->relay->pace);
+	worker_dispatch(w, worker_next(w));
+}

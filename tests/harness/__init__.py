@@ -1,0 +1,27 @@
+"""Real servers, scripted servers and faults, for the tests, the benchmarks and the demo."""
+
+from .elastic import Elastic
+from .elastic_client import ElasticClient, ElasticError, Reply
+from .fault_proxy import FaultProxy
+from .outboxd import Completed, Outboxd
+from .postgres import Database, Postgres
+from .scripted_elastic import Answer, ScriptedElastic
+from .waiting import wait_until
+from .workload import History, insert_events
+
+__all__ = [
+    "Answer",
+    "Completed",
+    "Database",
+    "Elastic",
+    "ElasticClient",
+    "ElasticError",
+    "FaultProxy",
+    "History",
+    "Outboxd",
+    "Postgres",
+    "Reply",
+    "ScriptedElastic",
+    "insert_events",
+    "wait_until",
+]

@@ -1,0 +1,180 @@
+"""A real Elasticsearch node of our own: own data, own port, gone afterwards."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import process
+from .elastic_client import ElasticClient
+from .ports import HOST, free_port
+from .scratch import Scratch
+from .waiting import wait_until
+
+START_TIMEOUT = 180
+SETUP = Path(__file__).resolve().parent.parent / "setup" / "elasticsearch.py"
+# Its own console output is all that we read of its logs.
+LOGGING = """\
+status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = [%d{ISO8601}][%p][%c{1.}] %m%n
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+"""
+
+
+def distribution() -> dict[str, str]:
+    """version, home and java of the pinned server, which is fetched on first use."""
+    answer = subprocess.run(["/usr/bin/python3", SETUP], stdout=subprocess.PIPE, text=True)
+    if answer.returncode != 0:
+        raise RuntimeError("there is no Elasticsearch to test with; see the message above")
+    return dict(line.split("=", 1) for line in answer.stdout.splitlines())
+
+
+class Elastic(ElasticClient):
+    """A node that is also its own client.
+
+    `users` maps a name to (password, role) and turns security on; the first of them is whom the client speaks as.
+    """
+
+    def __init__(self, settings: Mapping[str, Any] | None = None, heap: str = "512m",
+                 users: Mapping[str, tuple[str, str]] | None = None, java_options: str = "") -> None:
+        found = distribution()
+        self.version = found["version"]
+        self.home = Path(found["home"])
+        self.port = free_port()
+        self.scratch = Scratch("elastic")
+        self.log_file = self.scratch.path / "elastic.log"
+        self._config = self.scratch.folder("config")
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(self.scratch.path),
+            "ES_PATH_CONF": str(self._config),
+            "ES_TMPDIR": str(self.scratch.folder("tmp")),
+            "ES_JAVA_HOME": found["java"],
+            "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap} {java_options}".strip(),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        name, (password, _) = next(iter(users.items())) if users else (None, ("", ""))
+        super().__init__(f"http://{HOST}:{self.port}", username=name, password=password)
+        self._configure(settings or {}, secure=bool(users))
+        for name, (password, role) in (users or {}).items():
+            self._run_tool("elasticsearch-users", "useradd", name, "-p", password, "-r", role)
+
+    def __enter__(self) -> Elastic:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self, wait: bool = True) -> None:
+        with self.log_file.open("ab") as log:
+            # What we start is a launcher. The server is its child, and ends by itself when the launcher is gone.
+            self._process = process.spawn([self.home / "bin/elasticsearch"], as_server=True, env=self._environment,
+                                          cwd=self.scratch.path, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        atexit.register(self.close)
+        if wait:
+            self.wait_started()
+
+    def wait_started(self) -> None:
+        """Until it answers and every index that it had can be written again."""
+        wait_until(self._answers, START_TIMEOUT, f"Elasticsearch on port {self.port}", every=0.1)
+
+    def stop(self) -> None:
+        """A clean shutdown."""
+        if self._process is None:
+            return
+        self.resume()
+        process.signal_one(self._process.pid, signal.SIGTERM)
+        process.await_group_gone(self._process, 60)
+        self._process = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def kill9(self) -> None:
+        running = self._running()
+        process.signal_group(running, signal.SIGKILL)
+        process.await_group_gone(running)
+        self._process = None
+
+    def pause(self) -> None:
+        """Freezes the node: connections stay open, the kernel still accepts new ones, nothing answers."""
+        process.signal_group(self._running(), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        process.signal_group(self._running(), signal.SIGCONT)
+
+    def ensure_running(self) -> None:
+        """Brings back what an earlier test left stopped, frozen or dead."""
+        if self._process is not None and self._process.poll() is None:
+            self.resume()
+            self.wait_started()
+        else:
+            self.start()
+
+    def close(self) -> None:
+        if self._process is not None:
+            self.kill9()
+        self.scratch.remove()
+        atexit.unregister(self.close)
+
+    def cpu_seconds(self) -> float:
+        return process.tree_cpu_seconds(self._running().pid)
+
+    def _configure(self, settings: Mapping[str, Any], secure: bool) -> None:
+        shutil.copytree(self.home / "config", self._config, dirs_exist_ok=True)
+        options = {
+            "cluster.name": "outboxd-tests",
+            "discovery.type": "single-node",
+            "network.host": HOST,
+            "http.port": self.port,
+            "transport.port": free_port(),
+            "path.data": str(self.scratch.folder("data")),
+            "path.logs": str(self.scratch.folder("logs")),
+            "xpack.security.enabled": secure,
+            # A full disk is the developer's business, not the test's.
+            "cluster.routing.allocation.disk.threshold_enabled": False,
+            **settings,
+        }
+        # JSON values are YAML values.
+        lines = (f"{name}: {json.dumps(value)}\n" for name, value in options.items())
+        (self._config / "elasticsearch.yml").write_text("".join(lines))
+        (self._config / "log4j2.properties").write_text(LOGGING)
+        java = self._config / "jvm.options"
+        kept = (line for line in java.read_text().splitlines() if "Xlog:gc" not in line)
+        java.write_text("\n".join(kept) + "\n")
+        self.scratch.own(self._config)
+
+    def _run_tool(self, *command: str) -> None:
+        tool = process.as_server_account([self.home / "bin" / command[0], *command[1:]])
+        answer = subprocess.run(tool, env=self._environment, cwd=self.scratch.path, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if answer.returncode != 0:
+            raise RuntimeError(f"{command[0]} failed:\n{answer.stdout}")
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("this Elasticsearch is not running")
+        return self._process
+
+    def _answers(self) -> bool:
+        if self._running().poll() is not None:
+            raise RuntimeError(f"Elasticsearch did not start:\n{process.log_tail(self.log_file)}")
+        try:
+            reply = self.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=1s")
+        except OSError:
+            return False
+        return reply.status == 200

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Installs what building, the demo or the tests need on Debian 12/13 or Ubuntu 24.04.
+#
+#   tests/setup/install.sh build|demo|test
+#
+# Each profile contains the one before it. Does nothing, and asks nothing of the network, when all is there.
+set -euo pipefail
+
+# "a|b" means: any of these will do; if none is installed, take the first that the release has.
+build=(gcc cmake ninja-build pkg-config libpq-dev libcurl4-openssl-dev libjansson-dev libev-dev zlib1g-dev
+	uthash-dev)
+demo=("${build[@]}" postgresql maven 'openjdk-21-jre-headless|openjdk-17-jre-headless|default-jre-headless'
+	python3 python3-psycopg)
+test=("${demo[@]}" 'clang-19|clang' 'clang-format-19|clang-format' 'clang-tidy-19|clang-tidy' libcmocka-dev
+	python3-pytest 'nginx-light|nginx' git)
+
+say() { printf 'install: %s\n' "$*"; }
+
+die() {
+	printf 'install: %s\n' "$*" >&2
+	exit 1
+}
+
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+installed() {
+	[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+any_installed() {
+	local name
+	for name in "$@"; do
+		installed "$name" && return
+	done
+	return 1
+}
+
+available() {
+	grep -q '^  Candidate: [^(]' <<<"$(apt-cache policy "$1")"
+}
+
+first_available() {
+	local name
+	for name in "$@"; do
+		available "$name" && printf '%s\n' "$name" && return
+	done
+	die "no package for: $*"
+}
+
+# We need the programs of PostgreSQL and nginx, never their services: tests start their own servers in scratch
+# folders. These two files keep the packages from creating a cluster and from starting anything; both are gone again
+# when this script ends. A file that somebody else put there is respected and left alone.
+no_cluster=/etc/postgresql-common/createcluster.d/outboxd.conf
+no_services=/usr/sbin/policy-rc.d
+made=()
+
+drop_into() { # path mode content
+	[ -e "$1" ] && return
+	as_root install -D -m "$2" /dev/stdin "$1" <<<"$3"
+	made+=("$1")
+}
+
+restore() {
+	[ ${#made[@]} -eq 0 ] || as_root rm -f "${made[@]}"
+}
+
+apt_get() { # says nothing unless it fails
+	local output
+	output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends "$@" 2>&1) ||
+		die "apt-get $1 failed:"$'\n'"$output"
+}
+
+install_packages() {
+	trap restore EXIT
+	drop_into "$no_cluster" 644 'create_main_cluster = false'
+	drop_into "$no_services" 755 $'#!/bin/sh\nexit 101'
+	apt_get install "$@"
+	# nginx has just come, so nobody counts on its service: it must not take port 80 at the next boot.
+	if [[ " $* " == *' nginx'* ]] && command -v systemctl >/dev/null; then
+		as_root systemctl --quiet disable nginx.service
+	fi
+}
+
+profile=${1:-}
+case "$profile" in
+build) wanted=("${build[@]}") ;;
+demo) wanted=("${demo[@]}") ;;
+test) wanted=("${test[@]}") ;;
+*) die "usage: $0 build|demo|test" ;;
+esac
+command -v apt-get >/dev/null || die 'this script knows apt-get only; install by hand: '"${wanted[*]}"
+
+missing=()
+for choice in "${wanted[@]}"; do
+	IFS='|' read -ra names <<<"$choice"
+	any_installed "${names[@]}" || missing+=("$choice")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+	say "$profile: nothing to do"
+	exit
+fi
+
+say "$profile: refreshing the package lists"
+apt_get update
+packages=()
+for choice in "${missing[@]}"; do
+	IFS='|' read -ra names <<<"$choice"
+	packages+=("$(first_available "${names[@]}")")
+done
+say "$profile: installing ${packages[*]}"
+install_packages "${packages[@]}"
+say "$profile: done"
