@@ -41,6 +41,7 @@ struct http {
 	ev_timer timer; // libcurl's
 	ev_timer soon;  // one turn of the loop for LATE calls
 	LIST_HEAD(, http_call) calls;
+	const struct http_call *delivering; // its callback is running
 	struct http_settings settings;
 	struct http_auth auth;
 	struct gzip *gzip;
@@ -140,7 +141,9 @@ static void deliver(struct http *h)
 		struct http_reply reply = c->reply;
 
 		c->state = CALL_IDLE;
+		h->delivering = c;
 		c->cb(c->arg, &reply);
+		h->delivering = NULL;
 		if (c->state == CALL_IDLE)
 			http_request_rest(&c->request);
 	}
@@ -330,6 +333,7 @@ void http_call_free(struct http_call *c)
 {
 	if (!c)
 		return;
+	assert(c != c->http->delivering);
 	http_call_cancel(c);
 	LIST_REMOVE(c, link);
 	http_request_done(&c->request);

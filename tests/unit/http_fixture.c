@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-static void on_reply(void *arg, const struct http_reply *reply)
+void http_fixture_reply(void *arg, const struct http_reply *reply)
 {
 	struct http_fixture *f = arg;
 
@@ -59,7 +59,7 @@ void http_fixture_up(struct http_fixture *f, const struct fake_step *steps, size
 	f->http = http_new(f->loop, settings, &e);
 	if (!f->http)
 		fail_msg("%s", e.text);
-	f->call = http_call_new(f->http, on_reply, f);
+	f->call = http_call_new(f->http, http_fixture_reply, f);
 }
 
 void http_fixture_down(struct http_fixture *f)

@@ -27,6 +27,7 @@ void http_fixture_up(struct http_fixture *f, const struct fake_step *steps, size
 void http_fixture_down(struct http_fixture *f);
 struct http_settings http_fixture_settings(void);
 
+http_callback http_fixture_reply; // arg is the fixture
 void http_fixture_post(struct http_fixture *f, const char *body);
 void http_fixture_wait(struct http_fixture *f);         // for one more reply; fails after 10 s
 void http_fixture_run(struct http_fixture *f, int ms);  // the loop, whatever happens
