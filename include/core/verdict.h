@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What an answer of Elasticsearch or OpenSearch means for an event. One pure table, first match wins; the
-// source of each row is docs/VERDICTS.md (measured on Elasticsearch 7.17 to 9.5 and OpenSearch 3.3).
+// source of each row is docs/VERDICTS.md (measured on Elasticsearch 8.19 and 9.5 and OpenSearch 3.3).
 #ifndef OUTBOXD_CORE_VERDICT_H
 #define OUTBOXD_CORE_VERDICT_H
 
@@ -40,6 +40,8 @@ struct request_facts {
 	const char *reason;     // error.reason, ""
 	size_t items;           // events in the request
 };
+// Gives DONE, RETRY_REQUEST, PAUSE_ALL, SPLIT (only for more than one event), and for one event alone DEAD and
+// PAUSE_INDEX (of that event).
 struct judgement verdict_request(const struct request_facts *facts);
 
 struct item_facts {
@@ -49,6 +51,7 @@ struct item_facts {
 	const char *reason; // error.reason, ""
 	bool alone;         // it was the only event of its request
 };
+// Gives DONE, SUPERSEDED, RETRY_ITEM, ATTEMPT, PAUSE_INDEX, DEAD, and SOLO only when it was not alone.
 struct judgement verdict_item(const struct item_facts *facts);
 
 // The "current version [N]" of a version conflict's reason; -1 when the reason does not say.

@@ -26,8 +26,8 @@ struct http_settings {
 	const char *key_file;
 	const char *aws_region;
 	bool gzip;
-	int64_t timeout_ms;   // whole request
-	size_t answer_max;    // bytes of an answer
+	int64_t timeout_ms; // whole request
+	size_t answer_max;  // bytes of an answer
 	const char *user_agent;
 };
 
@@ -41,17 +41,17 @@ enum http_fault {
 };
 const char *http_fault_name(enum http_fault fault);
 
-// Borrowed for the callback.
+// Borrowed for the callback; the texts also end where it starts the next request of the same call.
 struct http_reply {
 	enum http_fault fault;
-	const char *fault_text;  // "" when fine; no URL credentials in it
-	int status;              // 0 with a fault, unless the header had come
-	const char *body;        // NUL-terminated
+	const char *fault_text; // "" when fine; no URL credentials in it
+	int status;             // 0 with a fault, unless the header had come
+	const char *body;       // NUL-terminated
 	size_t len;
-	int64_t retry_after_ms;  // -1 = none; an HTTP date is turned into a wait
-	const char *location;    // of a redirect, ""
+	int64_t retry_after_ms; // -1 = none; an HTTP date is turned into a wait
+	const char *location;   // of a redirect, ""
 	int64_t took_us;
-	bool may_be_applied;     // false only when not a byte of the request can have been acted on
+	bool may_be_applied; // false only when not a byte of the request can have been acted on
 };
 // Called from the loop, never from within http_call_post/get. May start the next request of the same call or
 // cancel another, may not free its own call.
@@ -67,8 +67,8 @@ void http_call_free(struct http_call *c); // cancels; NULL is fine
 // body is borrowed until the callback or http_call_cancel. deadline_boot_ms (clock_boot_ms, 0 = none): no byte of
 // the request is handed to the network after that moment, also when the process was frozen meanwhile; the
 // call then ends with HTTP_TIMED_OUT. headers may hold one extra header line ("X-Opaque-Id: ...") or be NULL.
-void http_call_post(struct http_call *c, const char *path, const char *body, size_t len, int64_t deadline_boot_ms,
-		    const char *header);
+void http_call_post(struct http_call *c, const char *path, const char *body, size_t len,
+		    int64_t deadline_boot_ms, const char *header);
 // A GET for probing; timeout_ms at most.
 void http_call_get(struct http_call *c, const char *path, int64_t timeout_ms);
 void http_call_cancel(struct http_call *c); // no callback will come; harmless when idle

@@ -103,6 +103,7 @@ struct worker {
 	bool full;         // some lane gave as many rows as it was asked for
 	bool stream_open;  // the claim has more rows
 	bool abandoned;    // nothing more is sent in this claim
+	bool asked;        // some request of this claim was sent
 	bool slow;         // the last answer was a load signal
 	bool impatient;    // some items must wait for the server to recover
 	bool accepted_any; // some request of this claim was accepted
@@ -119,7 +120,7 @@ int64_t worker_patience_ms(const struct relay *r); // the server ends a claim af
 // Actions (worker.c, worker_claim.c, worker_send.c).
 worker_action worker_act_connect, worker_act_retreat, worker_act_inspect, worker_act_rest, worker_act_check;
 worker_action worker_act_probe, worker_act_claim, worker_act_send, worker_act_resume, worker_act_settle;
-worker_action worker_act_rollback, worker_act_sieve, worker_act_finish, worker_act_drop;
+worker_action worker_act_rollback, worker_act_sieve, worker_act_finish, worker_act_drop, worker_act_leave;
 
 // Translators: they fill fields and dispatch.
 bool worker_on_row(void *arg, int step, const struct pg_result *res, int row);

@@ -49,6 +49,7 @@ struct relay {
 	// Parts:
 	struct worker *workers[WORKERS_MAX];
 	int worker_count;
+	struct worker *prober;  // it asks Elasticsearch for a sign of life, for all
 	struct worker *looking; // its claim has not told yet which lanes it got
 	struct keeper *keeper;
 	ev_timer pump, limit, stop_limit, tick;
@@ -56,7 +57,8 @@ struct relay {
 	// Life:
 	int64_t started_ms;
 	int64_t highest; // --once: no row above this id; INT64_MAX for the daemon
-	bool inspected;
+	bool inspected;        // the table was fit for use at least once
+	bool unfit;            // said that it is not
 	bool stopping;
 	bool maybe_done;       // --once: a sweep of every lane found nothing
 	int64_t away_since_ms; // --once: a server has been away since; 0 = none is
@@ -70,8 +72,8 @@ void relay_kick(struct relay *r);
 // A worker's or the keeper's connection came up, was lost or refused. Says it once per outage.
 void relay_postgres_up(struct relay *r);
 void relay_postgres_down(struct relay *r, const struct err *e);
-// The table was looked at. False: it cannot be used, *e says why.
-bool relay_inspected(struct relay *r, const struct inspection *found, struct err *e);
+// The table was looked at. False: it cannot be used now.
+bool relay_inspected(struct relay *r, const struct inspection *found);
 // Elasticsearch did not answer, or refused everything; or answered.
 void relay_elasticsearch_failed(struct relay *r, const char *why, int64_t retry_after_ms);
 void relay_elasticsearch_works(struct relay *r);

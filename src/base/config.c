@@ -58,7 +58,8 @@ static bool set(struct config *c, size_t index, const char *text, enum origin or
 static size_t find(const char *section, const char *key)
 {
 	size_t i = 0;
-	while (i < OPTION_COUNT && (strcmp(options[i].section, section) || strcmp(options[i].key, key)))
+	while (i < OPTION_COUNT &&
+	       (strcmp(options[i].section, section) != 0 || strcmp(options[i].key, key) != 0))
 		i++;
 	return i;
 }
@@ -93,7 +94,7 @@ static bool unknown_key(const struct ini_entry *entry, struct err *e)
 	suggest_init(&near, entry->key);
 	buf_init(&known, 512);
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		if (strcmp(options[i].section, entry->section))
+		if (strcmp(options[i].section, entry->section) != 0)
 			continue;
 		suggest_offer(&near, options[i].key);
 		buf_addf(&known, "%s%s", known.len ? ", " : "", options[i].key);

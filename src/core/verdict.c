@@ -65,10 +65,11 @@ static const struct rule item_rules[] = {
 	{ STATUS(400), .type = "illegal_argument_exception", .reason = "^no write index is defined",
 	  THEN(PAUSE_INDEX) },
 	// A data stream takes create only.
-	{ STATUS(400), .type = "illegal_argument_exception", .reason = "^only write ops with an op_type of create",
-	  THEN(PAUSE_INDEX) },
+	{ STATUS(400), .type = "illegal_argument_exception",
+	  .reason = "^only write ops with an op_type of create", THEN(PAUSE_INDEX) },
 	// The pipeline of the event or of the index does not exist.
-	{ STATUS(400), .type = "illegal_argument_exception", .reason = "^pipeline with id [", THEN(PAUSE_INDEX) },
+	{ STATUS(400), .type = "illegal_argument_exception", .reason = "^pipeline with id [",
+	  THEN(PAUSE_INDEX) },
 	// The missing index cannot be created: the cluster has all the shards it may have.
 	{ STATUS(400), .reason = "^Validation Failed: 1: this action would add [", THEN(PAUSE_INDEX) },
 	// A 9.x node that took the request in parts gives the fault of one item to its whole part.
@@ -77,7 +78,8 @@ static const struct rule item_rules[] = {
 	// Mapping conflict, strict mapping, too many fields, missing routing, bad index name, ...
 	{ STATUS(400), THEN(DEAD) },
 	// A document that can never fit.
-	{ STATUS(429), .type = "es_rejected_execution_exception", .count = ALONE, .oversize = true, THEN(DEAD) },
+	{ STATUS(429), .type = "es_rejected_execution_exception", .count = ALONE, .oversize = true,
+	  THEN(DEAD) },
 	{ STATUS(429), .type = "rejected_execution_exception", .count = ALONE, .oversize = true, THEN(DEAD) },
 	// Write queue full, indexing pressure on the shard's node, circuit breaker.
 	{ STATUS(429), THEN(RETRY_ITEM), .slow = true },
@@ -116,7 +118,8 @@ static const struct rule request_rules[] = {
 	// Wrong password, unknown API key.
 	{ STATUS(401), THEN(PAUSE_ALL) },
 	// How Amazon's service says 429.
-	{ STATUS(403), .reason = "Request throttled due to too many requests", THEN(RETRY_REQUEST), .slow = true },
+	{ STATUS(403), .reason = "Request throttled due to too many requests", THEN(RETRY_REQUEST),
+	  .slow = true },
 	// No privilege at all; the cluster is read-only.
 	{ STATUS(403), THEN(PAUSE_ALL) },
 	// A proxy gave up waiting for the body, or does not want it yet.
@@ -182,7 +185,8 @@ static bool rule_matches(const struct rule *r, const struct answer *a)
 {
 	return a->status >= r->low && a->status <= r->high && (r->ops == 0 || (r->ops & a->op) != 0) &&
 	       (r->count == ANY || r->count == a->count) && (!r->type || strcmp(r->type, a->type) == 0) &&
-	       (!r->reason || reason_matches(r->reason, a->reason)) && (!r->oversize || is_oversize(a->reason));
+	       (!r->reason || reason_matches(r->reason, a->reason)) &&
+	       (!r->oversize || is_oversize(a->reason));
 }
 
 static struct judgement judge(const struct rule *rules, const struct answer *a)

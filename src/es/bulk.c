@@ -10,21 +10,22 @@
 // The filter keeps `status`, which every item has, so that no item and no position is filtered away.
 void bulk_path(char *out, size_t cap, const char *refresh, int64_t timeout_ms)
 {
-	static const char filter[] = "errors%2Citems.%2A.status%2Citems.%2A.error.type%2Citems.%2A.error.reason";
+	static const char filter[] =
+		"errors%2Citems.%2A.status%2Citems.%2A.error.type%2Citems.%2A.error.reason";
 	bool plain = strcmp(refresh, "false") == 0;
-	int n = snprintf(out, cap, "/_bulk?filter_path=%s%s%s&timeout=%" PRId64 "ms", filter, plain ? "" : "&refresh=",
-			 plain ? "" : refresh, timeout_ms);
+	int n = snprintf(out, cap, "/_bulk?filter_path=%s%s%s&timeout=%" PRId64 "ms", filter,
+			 plain ? "" : "&refresh=", plain ? "" : refresh, timeout_ms);
 
 	assert(n > 0 && (size_t)n < cap);
 }
 
 // How many bytes of a JSON string a byte needs beyond itself.
 static const unsigned char escape_extra[256] = {
-	[0x00] = 5, [0x01] = 5, [0x02] = 5, [0x03] = 5, [0x04] = 5, [0x05] = 5, [0x06] = 5, [0x07] = 5,
-	[0x08] = 1, [0x09] = 1, [0x0A] = 1, [0x0B] = 5, [0x0C] = 1, [0x0D] = 1, [0x0E] = 5, [0x0F] = 5,
-	[0x10] = 5, [0x11] = 5, [0x12] = 5, [0x13] = 5, [0x14] = 5, [0x15] = 5, [0x16] = 5, [0x17] = 5,
-	[0x18] = 5, [0x19] = 5, [0x1A] = 5, [0x1B] = 5, [0x1C] = 5, [0x1D] = 5, [0x1E] = 5, [0x1F] = 5,
-	['"'] = 1,  ['\\'] = 1,
+	[0x00] = 5, [0x01] = 5, [0x02] = 5, [0x03] = 5, [0x04] = 5, [0x05] = 5, [0x06] = 5,
+	[0x07] = 5, [0x08] = 1, [0x09] = 1, [0x0A] = 1, [0x0B] = 5, [0x0C] = 1, [0x0D] = 1,
+	[0x0E] = 5, [0x0F] = 5, [0x10] = 5, [0x11] = 5, [0x12] = 5, [0x13] = 5, [0x14] = 5,
+	[0x15] = 5, [0x16] = 5, [0x17] = 5, [0x18] = 5, [0x19] = 5, [0x1A] = 5, [0x1B] = 5,
+	[0x1C] = 5, [0x1D] = 5, [0x1E] = 5, [0x1F] = 5, ['"'] = 1,  ['\\'] = 1,
 };
 static const char escape_letter[256] = {
 	['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"', ['\\'] = '\\',

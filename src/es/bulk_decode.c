@@ -55,9 +55,10 @@ static bool check_answer(const json_t *root, size_t expected, struct err *e)
 	if (!json_is_array(items))
 		return err_set(e, ERR_UNAVAILABLE, "the answer is not one of _bulk: no \"items\"");
 	if (json_array_size(items) != expected)
-		return err_set(e, ERR_UNAVAILABLE, "the answer has %zu items, %zu were sent", json_array_size(items),
-			       expected);
-	json_array_foreach(items, i, value) {
+		return err_set(e, ERR_UNAVAILABLE, "the answer has %zu items, %zu were sent",
+			       json_array_size(items), expected);
+	json_array_foreach(items, i, value)
+	{
 		if (!read_item(value, &item))
 			return err_set(e, ERR_UNAVAILABLE, "item %zu of the answer has no status", i);
 	}
@@ -75,17 +76,20 @@ static bool decode_tree(const char *body, size_t len, size_t expected, bulk_item
 
 	// jansson's own text quotes the answer, so only the place is told.
 	if (!root)
-		return err_set(e, ERR_UNAVAILABLE, "the answer is not JSON (at byte %d of %zu)", where.position, len);
+		return err_set(e, ERR_UNAVAILABLE, "the answer is not JSON (at byte %d of %zu)",
+			       where.position, len);
 	if (!check_answer(root, expected, e))
 		return false;
-	json_array_foreach(json_object_get(root, "items"), i, value) {
+	json_array_foreach(json_object_get(root, "items"), i, value)
+	{
 		if (read_item(value, &item))
 			cb(arg, i, &item);
 	}
 	return true;
 }
 
-bool bulk_decode(const char *body, size_t len, size_t expected, bulk_item_callback *cb, void *arg, struct err *e)
+bool bulk_decode(const char *body, size_t len, size_t expected, bulk_item_callback *cb, void *arg,
+		 struct err *e)
 {
 	struct bulk_item item = { .type = "", .reason = "" };
 	auto_free unsigned char *statuses = NULL;

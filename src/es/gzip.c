@@ -19,7 +19,8 @@ struct gzip {
 struct gzip *gzip_new(void)
 {
 	struct gzip *g = mem_calloc(1, sizeof(*g));
-	int rc = deflateInit2(&g->stream, LEVEL, Z_DEFLATED, WINDOW_BITS + AS_GZIP, MEMORY, Z_DEFAULT_STRATEGY);
+	int rc = deflateInit2(&g->stream, LEVEL, Z_DEFLATED, WINDOW_BITS + AS_GZIP, MEMORY,
+			      Z_DEFAULT_STRATEGY);
 
 	if (rc != Z_OK)
 		abort(); // no memory; see mem.h

@@ -89,7 +89,8 @@ static void expire(struct http *h)
 {
 	struct http_call *c;
 
-	LIST_FOREACH(c, &h->calls, link) {
+	LIST_FOREACH(c, &h->calls, link)
+	{
 		if (c->state != CALL_RUNNING || !http_request_expired(&c->request))
 			continue;
 		take_back(c);
@@ -126,7 +127,8 @@ static struct http_call *find_finished(const struct http *h)
 {
 	struct http_call *c;
 
-	LIST_FOREACH(c, &h->calls, link) {
+	LIST_FOREACH(c, &h->calls, link)
+	{
 		if (c->state == CALL_FINISHED)
 			return c;
 	}
@@ -180,7 +182,8 @@ static void on_soon(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct http_call *c;
 
 	(void)loop, (void)revents;
-	LIST_FOREACH(c, &h->calls, link) {
+	LIST_FOREACH(c, &h->calls, link)
+	{
 		if (c->state == CALL_LATE)
 			c->state = CALL_FINISHED;
 	}
@@ -250,9 +253,9 @@ static bool check_url(const char *text, struct err *e)
 		abort(); // no memory
 	good = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
 	       curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-	       (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) && !has_part(url, CURLUPART_USER) &&
-	       !has_part(url, CURLUPART_PASSWORD) && !has_part(url, CURLUPART_QUERY) &&
-	       !has_part(url, CURLUPART_FRAGMENT);
+	       (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
+	       !has_part(url, CURLUPART_USER) && !has_part(url, CURLUPART_PASSWORD) &&
+	       !has_part(url, CURLUPART_QUERY) && !has_part(url, CURLUPART_FRAGMENT);
 	curl_free(scheme);
 	curl_url_cleanup(url);
 	return good || err_set(e, ERR_CONFIG,
@@ -357,8 +360,8 @@ static void start(struct http_call *c)
 	c->state = CALL_RUNNING;
 }
 
-void http_call_post(struct http_call *c, const char *path, const char *body, size_t len, int64_t deadline_boot_ms,
-		    const char *header)
+void http_call_post(struct http_call *c, const char *path, const char *body, size_t len,
+		    int64_t deadline_boot_ms, const char *header)
 {
 	auto_free char *url = url_of(c, path);
 

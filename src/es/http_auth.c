@@ -44,8 +44,9 @@ bool http_auth_init(struct http_auth *a, const struct http_settings *settings, s
 	*a = (struct http_auth){ .settings = settings };
 	if (is_set(settings->aws_region) &&
 	    (!is_set(getenv("AWS_ACCESS_KEY_ID")) || !is_set(getenv("AWS_SECRET_ACCESS_KEY"))))
-		return err_set(e, ERR_CONFIG,
-			       "aws_region needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment");
+		return err_set(
+			e, ERR_CONFIG,
+			"aws_region needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment");
 	return read_secret(a, e);
 }
 

@@ -35,8 +35,8 @@ void http_request_init(struct http_request *r, const struct http_settings *setti
 void http_request_done(struct http_request *r);
 
 // Prepare the easy handle; after that it may be added to a multi handle.
-void http_request_post(struct http_request *r, const char *url, const char *body, size_t len, int64_t deadline_ms,
-		       const char *header);
+void http_request_post(struct http_request *r, const char *url, const char *body, size_t len,
+		       int64_t deadline_ms, const char *header);
 void http_request_get(struct http_request *r, const char *url, int64_t timeout_ms);
 
 // True when the deadline has passed and part of the body is still here.

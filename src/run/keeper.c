@@ -15,7 +15,7 @@
 #define PURGE_PAUSE_S 0.05 // between two batches, so that a purge never competes with the drain
 
 #define KEEPER_STATES(X) X(OFFLINE) X(CONNECTING) X(LISTENING) X(RESTING) X(PURGING)
-#define KEEPER_EVENTS(X) X(CONNECT) X(UP) X(DOWN) X(DONE) X(FAILED) X(PURGE) X(TIMEOUT)
+#define KEEPER_EVENTS(X) X(CONNECT) X(UP) X(UP_DEAF) X(DOWN) X(DONE) X(FAILED) X(PURGE) X(TIMEOUT)
 
 enum keeper_state {
 #define X(name) K_##name,
@@ -51,6 +51,7 @@ static const struct keeper_rule {
 } rules[] = {
 	{ K_OFFLINE, KE_CONNECT, K_CONNECTING, connect_now },
 	{ K_CONNECTING, KE_UP, K_LISTENING, listen_now },
+	{ K_CONNECTING, KE_UP_DEAF, K_RESTING, rest }, // [relay] notify = false
 	{ K_CONNECTING, KE_DOWN, K_OFFLINE, retreat },
 	{ K_LISTENING, KE_DONE, K_RESTING, rest },
 	{ K_LISTENING, KE_FAILED, K_RESTING, rest }, // a pooler may refuse LISTEN: polling goes on
@@ -133,7 +134,9 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 
 static void on_up(void *arg)
 {
-	dispatch(arg, KE_UP);
+	struct keeper *k = arg;
+
+	dispatch(k, k->relay->config->relay_notify ? KE_UP : KE_UP_DEAF);
 }
 
 static void on_down(void *arg, const struct err *e)
@@ -175,6 +178,8 @@ static void on_notified(void *arg)
 {
 	struct keeper *k = arg;
 
+	if (!k->relay->pace.notified)
+		log_info("wakeups_work", kv_str("table", k->relay->config->outbox_table));
 	k->relay->pace.notified = true;
 	pace_wake(&k->relay->pace);
 	relay_kick(k->relay);
@@ -229,13 +234,12 @@ static void connect_now(struct keeper *k)
 
 static void listen_now(struct keeper *k)
 {
-	backoff_reset(&k->reconnect);
 	outbox_listen(k->relay->outbox, k->conn);
 }
 
 static void rest(struct keeper *k)
 {
-	(void)k; // the timer that arm() set starts the next purge
+	backoff_reset(&k->reconnect); // the timer that arm() set starts the next purge
 }
 
 static void purge_now(struct keeper *k)

@@ -44,28 +44,31 @@ void relay_postgres_down(struct relay *r, const struct err *e)
 	away(r);
 }
 
-static bool unfit(struct relay *r, struct err *e)
+// Says once what is wrong with the table. Always false.
+static bool unfit(struct relay *r, enum err_kind kind, const char *why, const char *then)
 {
-	if (r->once) {
-		log_error("table_unfit", kv_err(e));
-		relay_quit(r, err_exit_code(e->kind));
-	}
+	if (!r->unfit)
+		log_error("table_unfit", kv_str("table", r->config->outbox_table), kv_str("error", why),
+			  kv_str("then", then));
+	r->unfit = true;
+	if (r->once && kind == ERR_CONFIG)
+		relay_quit(r, err_exit_code(kind));
+	away(r);
 	return false;
 }
 
-bool relay_inspected(struct relay *r, const struct inspection *found, struct err *e)
+bool relay_inspected(struct relay *r, const struct inspection *found)
 {
-	if (!found->table_exists) {
-		err_set(e, ERR_CONFIG, "table %s does not exist: run `outboxd init`", r->config->outbox_table);
-		return unfit(r, e);
-	}
-	if (!found->columns_complete) {
-		err_set(e, ERR_CONFIG, "table %s lacks columns of outboxd: run `outboxd init`", r->config->outbox_table);
-		return unfit(r, e);
-	}
+	if (!found->table_exists)
+		return unfit(r, ERR_CONFIG, "the table does not exist", "run `outboxd init`; looking again");
+	if (!found->columns_complete)
+		return unfit(r, ERR_CONFIG, "the table lacks columns of outboxd", "run `outboxd init`; looking again");
 	if (found->read_only)
-		return err_set(e, ERR_UNAVAILABLE, "this server is read-only (a standby?); name all hosts in postgres.dsn "
-			       "and add target_session_attrs=read-write");
+		return unfit(r, ERR_UNAVAILABLE, "the server is read-only, a standby?",
+			     "name all hosts in postgres.dsn with target_session_attrs=read-write; looking again");
+	if (r->unfit)
+		log_info("table_fit", kv_str("table", r->config->outbox_table));
+	r->unfit = false;
 	if (!found->lane_index_valid && !r->inspected)
 		log_warn("no_lane_index", kv_str("table", r->config->outbox_table),
 			 kv_str("then", "claims read the whole table: run `outboxd init`"));

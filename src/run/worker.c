@@ -121,7 +121,9 @@ static void claim_done(struct worker *w)
 static void inspection_done(struct worker *w, const struct script_result *result)
 {
 	w->error = result->error;
-	worker_dispatch(w, result->ok && relay_inspected(w->relay, &w->found, &w->error) ? E_FIT : E_UNFIT);
+	if (!result->ok)
+		relay_sql_failed(w->relay, "inspect", &w->error);
+	worker_dispatch(w, result->ok && relay_inspected(w->relay, &w->found) ? E_FIT : E_UNFIT);
 }
 
 static void on_done(void *arg, const struct script_result *result)
@@ -251,10 +253,17 @@ void worker_act_inspect(struct worker *w)
 	outbox_inspect(w->relay->outbox, w->conn, w->relay->once && !w->relay->inspected);
 }
 
+static void probe_ended(struct worker *w)
+{
+	if (w->relay->prober != w)
+		return;
+	w->relay->prober = NULL;
+	circuit_probe_ended(&w->relay->elasticsearch);
+}
+
 void worker_act_rest(struct worker *w)
 {
-	if (w->relay->elasticsearch.probing)
-		circuit_probe_ended(&w->relay->elasticsearch);
+	probe_ended(w);
 	backoff_reset(&w->reconnect);
 	relay_postgres_up(w->relay);
 	relay_kick(w->relay);
@@ -264,6 +273,7 @@ void worker_act_rest(struct worker *w)
 void worker_act_retreat(struct worker *w)
 {
 	http_call_cancel(w->call);
+	probe_ended(w);
 	worker_claim_ended(w, false);
 	relay_postgres_down(w->relay, &w->error);
 	relay_kick(w->relay);
@@ -273,6 +283,13 @@ void worker_act_drop(struct worker *w)
 {
 	conn_close(w->conn);
 	worker_act_retreat(w);
+}
+
+// The database is there, but not as it should be: relay_inspected said so.
+void worker_act_leave(struct worker *w)
+{
+	conn_close(w->conn);
+	relay_kick(w->relay);
 }
 
 void worker_act_check(struct worker *w)
@@ -286,6 +303,9 @@ void worker_act_finish(struct worker *w)
 	worker_claim_ended(w, w->committed);
 	if (!w->failed && !w->abandoned)
 		relay_sql_works(w->relay);
+	// It gave a sign of life and nothing was there to contradict it.
+	if (w->relay->prober == w && !w->failed && !w->asked)
+		relay_elasticsearch_works(w->relay);
 	worker_act_rest(w);
 }
 

@@ -7,7 +7,7 @@ const struct worker_rule worker_rules[] = {
 	{ W_CONNECTING, E_UP, W_INSPECTING, worker_act_inspect },
 	{ W_CONNECTING, E_DOWN, W_OFFLINE, worker_act_retreat },
 	{ W_INSPECTING, E_FIT, W_IDLE, worker_act_rest },
-	{ W_INSPECTING, E_UNFIT, W_OFFLINE, worker_act_drop },
+	{ W_INSPECTING, E_UNFIT, W_OFFLINE, worker_act_leave },
 	{ W_INSPECTING, E_DOWN, W_OFFLINE, worker_act_retreat },
 	{ W_INSPECTING, E_TIMEOUT, W_OFFLINE, worker_act_drop },
 

@@ -18,6 +18,7 @@
 void worker_act_probe(struct worker *w)
 {
 	w->relay->elasticsearch.probing = true;
+	w->relay->prober = w;
 	http_call_get(w->call, "/", PROBE_TIMEOUT_MS);
 }
 
@@ -38,6 +39,7 @@ void worker_act_send(struct worker *w)
 	batch_range_bytes(w->batch, &w->range, &start, &end);
 	bulk_path(path, sizeof(path), refresh_text(c), c->elasticsearch_timeout / 2);
 	w->relay->tally.requests++;
+	w->asked = true;
 	http_call_post(w->call, path, w->body.data + start, end - start,
 		       w->claimed_boot_ms + worker_patience_ms(w->relay) - SEND_MARGIN_MS, NULL);
 }
@@ -218,12 +220,14 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 	case VERDICT_DEAD:
 		refuse_alone(w, reply, error);
 		break;
+	case VERDICT_PAUSE_INDEX: // only said of a single event
+		index_fault(w, batch_sent_entry(w->batch, &w->range, 0), error->type, error->reason);
+		break;
 	case VERDICT_NONE:
 	case VERDICT_SUPERSEDED:
 	case VERDICT_RETRY_ITEM:
 	case VERDICT_ATTEMPT:
 	case VERDICT_RETRY_REQUEST:
-	case VERDICT_PAUSE_INDEX:
 	case VERDICT_PAUSE_ALL:
 	case VERDICT_SOLO:
 	case VERDICT_COUNT_:

@@ -92,7 +92,7 @@ class ElasticClient:
 
     def get(self, index: str, document_id: str) -> Document | None:
         reply = self.request("GET", f"/{quote(index)}/_doc/{quote(document_id, safe='')}")
-        if reply.status == 404 and reply.json().get("found") is False:
+        if reply.status == 404:  # the index may not be there yet either
             return None
         if reply.status != 200:
             raise ElasticError(f"get {index}/{document_id}", reply)

@@ -29,7 +29,7 @@ def binary() -> Path:
     if explicit := os.environ.get("OUTBOXD_BIN"):
         return Path(explicit).resolve()
     for preset in ("asan", "dev", "release"):
-        path = ROOT / "build" / preset / "outboxd"
+        path = ROOT / "build" / preset / "src" / "cmd" / "outboxd"
         if path.exists():
             return path
     raise RuntimeError("there is no outboxd to run: build it, or set OUTBOXD_BIN")

@@ -17,7 +17,7 @@ MAPPINGS: dict[str, Any] = {
         "sku": {"type": "keyword"},
         "title": {"type": "text"},
         "description": {"type": "text"},
-        "price": {"type": "scaled_float", "scaling_factor": 100},
+        "price": {"type": "double"},  # scaled_float is a module that the minimal distribution lacks
         "stock": {"type": "integer"},
         "tags": {"type": "keyword"},
         "updated_at": {"type": "date"},

@@ -37,8 +37,15 @@ static void on_end(struct ev_loop *loop, ev_timer *timer, int revents)
 struct http_settings http_fixture_settings(void)
 {
 	return (struct http_settings){
-		.username = "", .password_file = "", .api_key_file = "", .ca_file = "", .cert_file = "",
-		.key_file = "", .aws_region = "", .timeout_ms = 5000, .answer_max = 1024 * 1024,
+		.username = "",
+		.password_file = "",
+		.api_key_file = "",
+		.ca_file = "",
+		.cert_file = "",
+		.key_file = "",
+		.aws_region = "",
+		.timeout_ms = 5000,
+		.answer_max = 1024 * 1024,
 		.user_agent = "outboxd/test",
 	};
 }
@@ -87,6 +94,11 @@ void http_fixture_wait(struct http_fixture *f)
 
 	http_fixture_run(f, 10000);
 	assert_int_equal(f->replies, before + 1);
+}
+
+void http_fixture_step(struct http_fixture *f)
+{
+	ev_run(f->loop, EVRUN_ONCE);
 }
 
 void http_fixture_freeze(int ms)

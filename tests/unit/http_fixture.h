@@ -29,9 +29,10 @@ struct http_settings http_fixture_settings(void);
 
 http_callback http_fixture_reply; // arg is the fixture
 void http_fixture_post(struct http_fixture *f, const char *body);
-void http_fixture_wait(struct http_fixture *f);         // for one more reply; fails after 10 s
-void http_fixture_run(struct http_fixture *f, int ms);  // the loop, whatever happens
-void http_fixture_freeze(int ms);                       // nothing runs
+void http_fixture_wait(struct http_fixture *f);        // for one more reply; fails after 10 s
+void http_fixture_run(struct http_fixture *f, int ms); // the loop, whatever happens
+void http_fixture_step(struct http_fixture *f);        // one turn of the loop
+void http_fixture_freeze(int ms);                      // nothing runs
 
 // The whole of a 200 answer.
 #define OK_REPLY "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -209,6 +211,23 @@ static void memory_is_never_null(void **state)
 	assert_string_equal(copy, "");
 }
 
+// A size that overflows counts as no memory. (A sanitizer ends the process in its own way.)
+static void no_memory_ends_the_process(void **state)
+{
+	(void)state;
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		close(STDERR_FILENO);
+		volatile size_t count = SIZE_MAX / 2;
+		free(mem_realloc(NULL, count, 4));
+		_exit(0);
+	}
+	int status = 0;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_not_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +242,7 @@ int main(void)
 		cmocka_unit_test(trims),
 		cmocka_unit_test(gives_its_text_away),
 		cmocka_unit_test(memory_is_never_null),
+		cmocka_unit_test(no_memory_ends_the_process),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,8 +31,9 @@ static void path_is_in_the_form_that_is_signed(void **state)
 
 	(void)state;
 	bulk_path(path, sizeof(path), "false", 30000);
-	assert_string_equal(path, "/_bulk?filter_path=errors%2Citems.%2A.status%2Citems.%2A.error.type%2Citems.%2A."
-				  "error.reason&timeout=30000ms");
+	assert_string_equal(path,
+			    "/_bulk?filter_path=errors%2Citems.%2A.status%2Citems.%2A.error.type%2Citems.%2A."
+			    "error.reason&timeout=30000ms");
 	bulk_path(path, sizeof(path), "wait_for", 1);
 	assert_non_null(strstr(path, "&refresh=wait_for&timeout=1ms"));
 }
@@ -74,9 +75,10 @@ static void options_follow_when_they_are_set(void **state)
 	row.routing = SLICE("r\"1");
 	row.pipeline = SLICE("p");
 	row.version = 0;
-	assert_appends(&row, OP_INDEX, false,
-		       "{\"index\":{\"_index\":\"products\",\"_id\":\"42\",\"routing\":\"r\\\"1\",\"pipeline\":\"p\","
-		       "\"version\":0,\"version_type\":\"external_gte\"}}\n{\"price\":19.90}\n");
+	assert_appends(
+		&row, OP_INDEX, false,
+		"{\"index\":{\"_index\":\"products\",\"_id\":\"42\",\"routing\":\"r\\\"1\",\"pipeline\":\"p\","
+		"\"version\":0,\"version_type\":\"external_gte\"}}\n{\"price\":19.90}\n");
 	row.version = INT64_MAX;
 	assert_appends(&row, OP_DELETE, false, // which no pipeline concerns
 		       "{\"delete\":{\"_index\":\"products\",\"_id\":\"42\",\"routing\":\"r\\\"1\","
@@ -150,7 +152,8 @@ static void assert_escapes(const char *text, size_t len)
 
 static void text_is_escaped(void **state)
 {
-	static const char *const signs[] = { "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xE2\x80\xA8", "\x7F" };
+	static const char *const signs[] = { "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xE2\x80\xA8",
+					     "\x7F" };
 	char text[512];
 	struct rng rng;
 
@@ -232,7 +235,9 @@ static void errors_of_items_are_read(void **state)
 		"{\"index\":{\"status\":500,\"error\":\"old style\"}},"
 		"{\"index\":{\"status\":429,\"error\":{\"reason\":\"a\\u0000b\"}}}]}";
 	static const int statuses[] = { 201, 400, 404, 409, 500, 429 };
-	static const char *const texts[] = { "|", "document_parsing_exception|[1:6] no", "|", "t|", "|old style", "|a" };
+	static const char *const texts[] = { "|",          "document_parsing_exception|[1:6] no",
+					     "|",          "t|",
+					     "|old style", "|a" };
 	struct seen seen = { .count = 0 };
 	struct err e;
 
@@ -310,11 +315,14 @@ static void error_of_a_request_is_read(void **state)
 		const char *type;
 		const char *reason;
 	} cases[] = {
-		{ "{\"error\":{\"root_cause\":[],\"type\":\"t\",\"reason\":\"r\"},\"status\":400}", "t", "r" },
+		{ "{\"error\":{\"root_cause\":[],\"type\":\"t\",\"reason\":\"r\"},\"status\":400}", "t",
+		  "r" },
 		{ "{\"error\":\"Incorrect HTTP method\",\"status\":405}", "", "Incorrect HTTP method" },
 		{ "{\"error\":{\"type\":7,\"reason\":{}}}", "", "" },
-		{ "{\"Message\":\"Request size exceeded 10485760 bytes\"}", "", "Request size exceeded 10485760 bytes" },
-		{ "{\"message\":\"User: anonymous is not authorized\"}", "", "User: anonymous is not authorized" },
+		{ "{\"Message\":\"Request size exceeded 10485760 bytes\"}", "",
+		  "Request size exceeded 10485760 bytes" },
+		{ "{\"message\":\"User: anonymous is not authorized\"}", "",
+		  "User: anonymous is not authorized" },
 		{ "403 Request throttled due to too many requests /_bulk\nmore", "",
 		  "403 Request throttled due to too many requests /_bulk" },
 		{ "<html><body>502</body></html>", "", "" },

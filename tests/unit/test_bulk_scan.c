@@ -25,7 +25,8 @@ static bool oracle(const char *text, size_t len, size_t expected, unsigned char 
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(items, i, item) {
+	json_array_foreach(items, i, item)
+	{
 		json_t *result = json_object_iter_value(json_object_iter(item));
 		json_t *status = json_object_get(result, "status");
 

@@ -104,6 +104,19 @@ static void between_is_even(void **state)
 		assert_in_range(counts[i], 9600, 10400);
 }
 
+// Three quarters of all 64-bit numbers: without rejection the first third would come half of the time.
+static void between_is_even_over_wide_ranges(void **state)
+{
+	(void)state;
+	struct rng r;
+	rng_seed(&r, 7);
+	const int64_t third = INT64_C(1) << 62;
+	int first = 0;
+	for (int n = 0; n < 30000; n++)
+		first += rng_between(&r, INT64_MIN, third - 1) < INT64_MIN + third;
+	assert_in_range(first, 9500, 10500);
+}
+
 static void system_seeds_differ(void **state)
 {
 	(void)state;
@@ -122,6 +135,7 @@ int main(void)
 		cmocka_unit_test(seeds_with_splitmix),
 		cmocka_unit_test(between_keeps_its_bounds),
 		cmocka_unit_test(between_is_even),
+		cmocka_unit_test(between_is_even_over_wide_ranges),
 		cmocka_unit_test(system_seeds_differ),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,7 @@ static const struct {
 	  "f.conf:2: unknown key \"Workers\" in [relay], did you mean \"workers\"?; ", key_list },
 	{ "[relay]\nbathc_rows = 1\n",
 	  "f.conf:2: unknown key \"bathc_rows\" in [relay], did you mean \"batch_rows\"?; ", key_list },
+	{ "[outbox]\nkye = 1\n", "f.conf:2: unknown key \"kye\" in [outbox], did you mean \"key\"?; ", "" },
 	{ "[relay]\nquux = 1\n", "f.conf:2: unknown key \"quux\" in [relay]; ", key_list },
 	{ "[realy]\nworkers = 1\n", "f.conf:2: unknown section [realy], did you mean \"relay\"?; ",
 	  section_list },

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "base/buf.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "http_fixture.h"
 
@@ -73,15 +71,25 @@ static void faults_are_named(void **state)
 	} cases[] = {
 		{ { .end = FAKE_RESET }, HTTP_BROKEN, 0 },
 		{ { .end = FAKE_CLOSE }, HTTP_BROKEN, 0 },
-		{ { .reply = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"a\"", .end = FAKE_CLOSE }, HTTP_BROKEN, 200 },
-		{ { .reply = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n", .end = FAKE_CLOSE },
-		  HTTP_BROKEN, 200 },
-		{ { .reply = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n" },
-		  HTTP_FINE, 200 },
-		{ { .reply = "HTTP/1.0 200 OK\r\n\r\n{\"cut", .end = FAKE_CLOSE }, HTTP_FINE, 200 }, // nobody can know
+		{ { .reply = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"a\"", .end = FAKE_CLOSE },
+		  HTTP_BROKEN,
+		  200 },
+		{ { .reply = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
+		    .end = FAKE_CLOSE },
+		  HTTP_BROKEN,
+		  200 },
+		{ { .reply =
+			    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n" },
+		  HTTP_FINE,
+		  200 },
+		{ { .reply = "HTTP/1.0 200 OK\r\n\r\n{\"cut", .end = FAKE_CLOSE },
+		  HTTP_FINE,
+		  200 }, // nobody can know
 		{ { .reply = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n" }, HTTP_FINE, 413 },
 		{ { .reply = NULL }, HTTP_TIMED_OUT, 0 },
-		{ { .reply = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", .drip = true }, HTTP_TIMED_OUT, 0 },
+		{ { .reply = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", .drip = true },
+		  HTTP_TIMED_OUT,
+		  0 },
 	};
 
 	(void)state;
@@ -118,7 +126,8 @@ static void refused_connection_applies_nothing(void **state)
 
 static void tls_to_a_plain_port_applies_nothing(void **state)
 {
-	static const struct fake_step steps[] = { { .reply = "HTTP/1.1 400 Bad Request\r\n\r\n", .early = true } };
+	static const struct fake_step steps[] = { { .reply = "HTTP/1.1 400 Bad Request\r\n\r\n",
+						    .early = true } };
 	struct http_settings settings = http_fixture_settings();
 	struct http_fixture f;
 	struct http *tls;
@@ -194,8 +203,8 @@ static void retry_after_is_read_in_both_forms(void **state)
 		struct tm tm;
 
 		strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&when, &tm));
-		snprintf(reply[i], sizeof(reply[i]), "HTTP/1.1 429 No\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n",
-			 date);
+		snprintf(reply[i], sizeof(reply[i]),
+			 "HTTP/1.1 429 No\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n", date);
 	}
 	http_fixture_up(&f, steps, 4, NULL);
 	http_fixture_post(&f, "x\n");
@@ -211,7 +220,8 @@ static void retry_after_is_read_in_both_forms(void **state)
 
 static void closed_connection_is_replaced(void **state)
 {
-	static const struct fake_step steps[] = { { .reply = OK_REPLY, .end = FAKE_CLOSE }, { .reply = OK_REPLY } };
+	static const struct fake_step steps[] = { { .reply = OK_REPLY, .end = FAKE_CLOSE },
+						  { .reply = OK_REPLY } };
 	struct http_fixture f;
 
 	(void)state;
@@ -226,7 +236,9 @@ static void closed_connection_is_replaced(void **state)
 // libcurl sends a request again by itself when a kept connection closes without a byte of an answer.
 static void silent_second_sending_is_whole(void **state)
 {
-	static const struct fake_step steps[] = { { .reply = OK_REPLY }, { .end = FAKE_CLOSE }, { .reply = OK_REPLY } };
+	static const struct fake_step steps[] = { { .reply = OK_REPLY },
+						  { .end = FAKE_CLOSE },
+						  { .reply = OK_REPLY } };
 	struct http_fixture f;
 	size_t len;
 
@@ -256,89 +268,12 @@ static void refusal_of_a_second_sending_is_no_proof(void **state)
 	http_fixture_down(&f);
 }
 
-static void deadline_before_the_start_sends_nothing(void **state)
-{
-	static const struct fake_step steps[] = { { .reply = OK_REPLY } };
-	struct http_fixture f;
-
-	(void)state;
-	http_fixture_up(&f, steps, 1, NULL);
-	http_call_post(f.call, "/", "x\n", 2, clock_boot_ms() - 1, NULL);
-	assert_true(http_call_busy(f.call));
-	assert_int_equal(f.replies, 0);
-	http_fixture_wait(&f);
-	assert_int_equal(f.reply.fault, HTTP_TIMED_OUT);
-	assert_false(f.reply.may_be_applied);
-	assert_int_equal(fake_server_connections(f.server), 0);
-	http_call_post(f.call, "/", "x\n", 2, clock_boot_ms() - 1, NULL);
-	http_call_cancel(f.call);
-	http_fixture_run(&f, 20);
-	assert_int_equal(f.replies, 1);
-	http_fixture_post(&f, "x\n");
-	assert_int_equal(f.reply.status, 200);
-	http_fixture_down(&f);
-}
-
-static void frozen_process_sends_nothing_after_its_deadline(void **state)
-{
-	struct http_fixture f;
-
-	(void)state;
-	http_fixture_up(&f, NULL, 0, NULL);
-	http_call_post(f.call, "/", "x\n", 2, clock_boot_ms() + 30, NULL);
-	http_fixture_freeze(60);
-	http_fixture_wait(&f);
-	assert_int_equal(f.reply.fault, HTTP_TIMED_OUT);
-	assert_false(f.reply.may_be_applied);
-	http_fixture_run(&f, 20);
-	assert_int_equal(fake_server_bytes(f.server), 0);
-	http_fixture_down(&f);
-}
-
-static void rest_of_a_body_is_not_sent_after_the_deadline(void **state)
-{
-	enum { BODY_BYTES = 32 * 1024 * 1024 };
-	static const struct fake_step steps[] = { { .early = true } };
-	struct http_fixture f;
-	auto_free char *body = mem_calloc(BODY_BYTES, 1);
-
-	(void)state;
-	http_fixture_up(&f, steps, 1, NULL);
-	http_call_post(f.call, "/", body, BODY_BYTES, clock_boot_ms() + 100, NULL);
-	http_fixture_run(&f, 50); // the server does not read
-	assert_int_equal(f.replies, 0);
-	http_fixture_freeze(100);
-	fake_server_read_on(f.server);
-	http_fixture_wait(&f);
-	assert_int_equal(f.reply.fault, HTTP_TIMED_OUT);
-	assert_true(f.reply.may_be_applied);
-	http_fixture_run(&f, 100);
-	assert_true(fake_server_bytes(f.server) < BODY_BYTES);
-	http_fixture_down(&f);
-}
-
-static void answer_may_come_after_the_deadline(void **state)
-{
-	static const struct fake_step steps[] = {
-		{ .reply = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", .drip = true },
-	};
-	struct http_fixture f;
-
-	(void)state;
-	http_fixture_up(&f, steps, 1, NULL);
-	http_call_post(f.call, "/", "x\n", 2, clock_boot_ms() + 200, NULL);
-	http_fixture_wait(&f); // about 0.8 s
-	assert_int_equal(f.reply.fault, HTTP_FINE);
-	assert_int_equal(f.reply.status, 200);
-	assert_true(f.reply.took_us > 300000);
-	http_fixture_down(&f);
-}
-
 static void early_refusal_of_a_large_body_is_heard(void **state)
 {
 	enum { BODY_BYTES = 32 * 1024 * 1024 };
 	static const struct fake_step steps[] = {
-		{ .early = true, .reply = "HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" },
+		{ .early = true,
+		  .reply = "HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" },
 	};
 	struct http_fixture f;
 	auto_free char *body = mem_calloc(BODY_BYTES, 1);
@@ -488,10 +423,6 @@ int main(void)
 		cmocka_unit_test(closed_connection_is_replaced),
 		cmocka_unit_test(silent_second_sending_is_whole),
 		cmocka_unit_test(refusal_of_a_second_sending_is_no_proof),
-		cmocka_unit_test(deadline_before_the_start_sends_nothing),
-		cmocka_unit_test(frozen_process_sends_nothing_after_its_deadline),
-		cmocka_unit_test(rest_of_a_body_is_not_sent_after_the_deadline),
-		cmocka_unit_test(answer_may_come_after_the_deadline),
 		cmocka_unit_test(early_refusal_of_a_large_body_is_heard),
 		cmocka_unit_test(cancelled_call_is_silent_and_usable),
 		cmocka_unit_test(callback_may_start_and_cancel),

@@ -92,8 +92,8 @@ static void password_is_sent(void **state)
 static void secret_is_read_again_after_a_401(void **state)
 {
 	static const struct fake_step steps[] = {
-		{ .reply = OK_REPLY }, { .reply = DENIED }, { .reply = DENIED }, { .reply = DENIED },
-		{ .reply = OK_REPLY },
+		{ .reply = OK_REPLY }, { .reply = DENIED },   { .reply = DENIED },
+		{ .reply = DENIED },   { .reply = OK_REPLY },
 	};
 	struct http_settings settings = http_fixture_settings();
 	struct http_fixture f;
@@ -136,7 +136,9 @@ static void aws_requests_are_signed(void **state)
 	http_fixture_post(&f, "x\n");
 	assert_int_equal(f.reply.status, 200);
 	assert_sent(&f, "\r\nAuthorization: AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/");
-	assert_sent(&f, "/eu-west-1/es/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, ");
+	assert_sent(
+		&f,
+		"/eu-west-1/es/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, ");
 	assert_sent(&f, "\r\nX-Amz-Security-Token: token==\r\n");
 	assert_string_equal(fake_server_body(f.server, &len), "x\n");
 	http_call_get(f.call, "/", 1000);
@@ -180,8 +182,15 @@ static void assert_refused(struct http_settings *settings)
 static void wrong_settings_are_refused(void **state)
 {
 	static const char *const urls[] = {
-		"", "localhost:9200", "ftp://localhost", "http://", "http://u:hunter2@localhost:9200", "http://u@localhost",
-		"http://localhost:9200?a=hunter2", "http://localhost:9200/#a", "http://localhost:hunter2",
+		"",
+		"localhost:9200",
+		"ftp://localhost",
+		"http://",
+		"http://u:hunter2@localhost:9200",
+		"http://u@localhost",
+		"http://localhost:9200?a=hunter2",
+		"http://localhost:9200/#a",
+		"http://localhost:hunter2",
 	};
 	struct http_settings settings;
 

@@ -17,7 +17,7 @@ static bool record(void *arg, const struct ini_entry *entry, struct err *e)
 {
 	struct buf *out = arg;
 	buf_addf(out, "%d %s.%s=<%s> ", entry->line, entry->section, entry->key, entry->value);
-	return strcmp(entry->key, "stop") || err_set(e, ERR_CONFIG, "stopped");
+	return strcmp(entry->key, "stop") != 0 || err_set(e, ERR_CONFIG, "stopped");
 }
 
 struct row {

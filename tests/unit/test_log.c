@@ -250,6 +250,7 @@ static char *capture(void (*f)(void))
 	int fds[2];
 	assert_return_code(pipe(fds), errno);
 	int saved = dup(STDERR_FILENO);
+	assert_true(saved >= 0);
 	dup2(fds[1], STDERR_FILENO);
 	close(fds[1]);
 	f();
@@ -307,7 +308,9 @@ static void writes_json_lines(void **state)
 static void write_to_nowhere(void)
 {
 	close(STDERR_FILENO);
+	errno = 1234;
 	log_error("lost", kv_int("n", 1));
+	assert_int_equal(errno, 1234);
 }
 
 static void a_failed_write_is_ignored(void **state)

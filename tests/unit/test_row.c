@@ -49,13 +49,13 @@ static void operation_is_read(void **state)
 		bool good;
 		enum op op;
 	} cases[] = {
-		{ LITERAL("index"), true, true, OP_INDEX },     { LITERAL("index"), false, true, OP_DELETE },
-		{ LITERAL("create"), true, true, OP_CREATE },   { LITERAL("create"), false, false, OP_CREATE },
-		{ LITERAL("delete"), true, true, OP_DELETE },   { LITERAL("delete"), false, true, OP_DELETE },
+		{ LITERAL("index"), true, true, OP_INDEX },   { LITERAL("index"), false, true, OP_DELETE },
+		{ LITERAL("create"), true, true, OP_CREATE }, { LITERAL("create"), false, false, OP_CREATE },
+		{ LITERAL("delete"), true, true, OP_DELETE }, { LITERAL("delete"), false, true, OP_DELETE },
 		{ { NULL, 0 }, true, true, OP_INDEX },        { { NULL, 0 }, false, true, OP_DELETE },
-		{ LITERAL(""), true, false, OP_INDEX },         { LITERAL("INDEX"), true, false, OP_INDEX },
-		{ LITERAL("update"), true, false, OP_INDEX },   { LITERAL("index "), true, false, OP_INDEX },
-		{ LITERAL("inde"), true, false, OP_INDEX },     { LITERAL("index\0"), true, false, OP_INDEX },
+		{ LITERAL(""), true, false, OP_INDEX },       { LITERAL("INDEX"), true, false, OP_INDEX },
+		{ LITERAL("update"), true, false, OP_INDEX }, { LITERAL("index "), true, false, OP_INDEX },
+		{ LITERAL("inde"), true, false, OP_INDEX },   { LITERAL("index\0"), true, false, OP_INDEX },
 	};
 
 	(void)state;
@@ -80,9 +80,11 @@ static void version_is_required_but_not_for_create(void **state)
 		int64_t version;
 		bool good;
 	} cases[] = {
-		{ "index", true, 0, true },     { "index", true, INT64_MAX, true }, { "index", true, -1, false },
-		{ "index", false, 0, false },   { "delete", true, 0, true },        { "delete", true, -1, false },
-		{ "delete", false, 0, false },  { "create", false, 0, true },       { "create", true, -1, true },
+		{ "index", true, 0, true },    { "index", true, INT64_MAX, true },
+		{ "index", true, -1, false },  { "index", false, 0, false },
+		{ "delete", true, 0, true },   { "delete", true, -1, false },
+		{ "delete", false, 0, false }, { "create", false, 0, true },
+		{ "create", true, -1, true },
 	};
 
 	(void)state;
@@ -100,15 +102,18 @@ static void version_is_required_but_not_for_create(void **state)
 static void index_name_follows_the_rules(void **state)
 {
 	static const struct slice good[] = {
-		LITERAL("a"), LITERAL("products-2026.11"), LITERAL(".hidden"), LITERAL("a_b+c"), LITERAL("caf\xC3\xA9"),
-		LITERAL("..."), LITERAL("0"),
+		LITERAL("a"),     LITERAL("products-2026.11"), LITERAL(".hidden"),
+		LITERAL("a_b+c"), LITERAL("caf\xC3\xA9"),      LITERAL("..."),
+		LITERAL("0"),
 	};
 	static const struct slice bad[] = {
-		{ NULL, 0 },      LITERAL(""),      LITERAL("."),      LITERAL(".."),     LITERAL("-a"),
-		LITERAL("_a"),      LITERAL("+a"),    LITERAL("Products"), LITERAL("a b"),  LITERAL("a\\b"),
-		LITERAL("a/b"),     LITERAL("a*"),    LITERAL("a?"),     LITERAL("a\"b"),   LITERAL("<a-{now/d}>"),
-		LITERAL("a>"),      LITERAL("a|b"),   LITERAL("a,b"),    LITERAL("a#"),     LITERAL("a:b"),
-		LITERAL("a\xFF"),   LITERAL("a\nb"),  LITERAL("a\0b"),   LITERAL("\0"),     LITERAL("a\x7F"),
+		{ NULL, 0 },      LITERAL(""),     LITERAL("."),           LITERAL(".."),
+		LITERAL("-a"),    LITERAL("_a"),   LITERAL("+a"),          LITERAL("Products"),
+		LITERAL("a b"),   LITERAL("a\\b"), LITERAL("a/b"),         LITERAL("a*"),
+		LITERAL("a?"),    LITERAL("a\"b"), LITERAL("<a-{now/d}>"), LITERAL("a>"),
+		LITERAL("a|b"),   LITERAL("a,b"),  LITERAL("a#"),          LITERAL("a:b"),
+		LITERAL("a\xFF"), LITERAL("a\nb"), LITERAL("a\0b"),        LITERAL("\0"),
+		LITERAL("a\x7F"),
 	};
 	struct row row = good_row();
 	char name[256];
@@ -159,14 +164,29 @@ static void id_has_1_to_512_bytes(void **state)
 static void utf8_is_strict(void **state)
 {
 	static const struct slice good[] = {
-		LITERAL("\x7F"), LITERAL("\xC2\x80"), LITERAL("\xDF\xBF"), LITERAL("\xE0\xA0\x80"), LITERAL("\xED\x9F\xBF"),
-		LITERAL("\xEE\x80\x80"), LITERAL("\xEF\xBF\xBF"), LITERAL("\xF0\x90\x80\x80"), LITERAL("\xF4\x8F\xBF\xBF"),
+		LITERAL("\x7F"),         LITERAL("\xC2\x80"),         LITERAL("\xDF\xBF"),
+		LITERAL("\xE0\xA0\x80"), LITERAL("\xED\x9F\xBF"),     LITERAL("\xEE\x80\x80"),
+		LITERAL("\xEF\xBF\xBF"), LITERAL("\xF0\x90\x80\x80"), LITERAL("\xF4\x8F\xBF\xBF"),
 	};
 	static const struct slice bad[] = {
-		LITERAL("\x80"), LITERAL("\xBF"), LITERAL("\xC0\x80"), LITERAL("\xC1\xBF"), LITERAL("\xC2"), LITERAL("\xC2 "),
-		LITERAL("\xE0\x9F\xBF"), LITERAL("\xED\xA0\x80"), LITERAL("\xED\xBF\xBF"), LITERAL("\xE2\x82"),
-		LITERAL("\xE2\x82\x28"), LITERAL("\xE2\x28\xA1"), LITERAL("\xF0\x8F\xBF\xBF"), LITERAL("\xF4\x90\x80\x80"),
-		LITERAL("\xF5\x80\x80\x80"), LITERAL("\xF0\x9F\x98"), LITERAL("\xF0\x9F\x98\x28"), LITERAL("\xFE"),
+		LITERAL("\x80"),
+		LITERAL("\xBF"),
+		LITERAL("\xC0\x80"),
+		LITERAL("\xC1\xBF"),
+		LITERAL("\xC2"),
+		LITERAL("\xC2 "),
+		LITERAL("\xE0\x9F\xBF"),
+		LITERAL("\xED\xA0\x80"),
+		LITERAL("\xED\xBF\xBF"),
+		LITERAL("\xE2\x82"),
+		LITERAL("\xE2\x82\x28"),
+		LITERAL("\xE2\x28\xA1"),
+		LITERAL("\xF0\x8F\xBF\xBF"),
+		LITERAL("\xF4\x90\x80\x80"),
+		LITERAL("\xF5\x80\x80\x80"),
+		LITERAL("\xF0\x9F\x98"),
+		LITERAL("\xF0\x9F\x98\x28"),
+		LITERAL("\xFE"),
 		LITERAL("\xFF"),
 	};
 	struct row row = good_row();
@@ -193,8 +213,14 @@ static void utf8_is_strict(void **state)
 static void document_is_an_object(void **state)
 {
 	static const struct slice good[] = { LITERAL("{}"), LITERAL(" \t\r\n{\"a\":1}"), LITERAL("{") };
-	static const struct slice bad[] = { LITERAL(""),     LITERAL(" \n"), LITERAL("[]"),       LITERAL("\"{\""),
-					    LITERAL("null"), LITERAL("7"),   LITERAL("\xEF\xBB\xBF{}"), LITERAL("\0{}"),
+	static const struct slice bad[] = { LITERAL(""),
+					    LITERAL(" \n"),
+					    LITERAL("[]"),
+					    LITERAL("\"{\""),
+					    LITERAL("null"),
+					    LITERAL("7"),
+					    LITERAL("\xEF\xBB\xBF{}"),
+					    LITERAL("\0{}"),
 					    LITERAL("\v{}") };
 	struct row row = good_row();
 	enum op op;

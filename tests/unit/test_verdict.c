@@ -24,15 +24,15 @@ struct item_case {
 #define CONFLICT "version_conflict_engine_exception"
 #define ILLEGAL "illegal_argument_exception"
 #define REJECTED "es_rejected_execution_exception"
-#define OVER                                                                                                   \
-	"rejected execution of coordinating operation [coordinating_and_primary_bytes=0, replica_bytes=0, "    \
+#define OVER                                                                                                \
+	"rejected execution of coordinating operation [coordinating_and_primary_bytes=0, replica_bytes=0, " \
 	"all_bytes=0, coordinating_operation_bytes=68295401, max_coordinating_bytes=53687091]"
-#define OVER_8                                                                                                 \
-	"rejected execution of coordinating operation [coordinating_and_primary_bytes=0, replica_bytes=0, "    \
+#define OVER_8                                                                                              \
+	"rejected execution of coordinating operation [coordinating_and_primary_bytes=0, replica_bytes=0, " \
 	"all_bytes=0, coordinating_operation_bytes=68295401, max_coordinating_and_primary_bytes=53687091]"
-#define FULL                                                                                                   \
-	"rejected execution of coordinating operation [coordinating_and_primary_bytes=536058997, "             \
-	"replica_bytes=0, all_bytes=536058997, coordinating_operation_bytes=3050436, "                         \
+#define FULL                                                                                       \
+	"rejected execution of coordinating operation [coordinating_and_primary_bytes=536058997, " \
+	"replica_bytes=0, all_bytes=536058997, coordinating_operation_bytes=3050436, "             \
 	"max_coordinating_and_primary_bytes=536870912]"
 #define SAME(v) VERDICT_##v, VERDICT_##v, false
 #define BY_COUNT(m, a) VERDICT_##m, VERDICT_##a, false
@@ -48,20 +48,25 @@ static const struct item_case item_cases[] = {
 	{ 404, OP_INDEX, "index_not_found_exception", "no such index [x]", SAME(PAUSE_INDEX) },
 	{ 404, OP_INDEX, "", "", SAME(ATTEMPT) },
 	{ 404, OP_DELETE, "shard_not_found_exception", "no such shard", SAME(ATTEMPT) },
-	{ 409, OP_INDEX, CONFLICT, "[1]: version conflict, current version [101] is higher", SAME(SUPERSEDED) },
-	{ 409, OP_DELETE, CONFLICT, "[1]: version conflict, current version [101] is higher", SAME(SUPERSEDED) },
+	{ 409, OP_INDEX, CONFLICT, "[1]: version conflict, current version [101] is higher",
+	  SAME(SUPERSEDED) },
+	{ 409, OP_DELETE, CONFLICT, "[1]: version conflict, current version [101] is higher",
+	  SAME(SUPERSEDED) },
 	{ 409, OP_CREATE, CONFLICT, "[1]: version conflict, document already exists", SAME(DONE) },
 	{ 409, OP_INDEX, "", "", SAME(SUPERSEDED) },
 	{ 409, OP_CREATE, "", "", SAME(DONE) },
 	{ 409, OP_INDEX, "some_other_conflict", "", SAME(ATTEMPT) },
 	{ 400, OP_INDEX, "index_closed_exception", "closed", SAME(PAUSE_INDEX) },
 	{ 403, OP_INDEX, "cluster_block_exception", "index [x] blocked by: ...", SAME(PAUSE_INDEX) },
-	{ 429, OP_INDEX, "cluster_block_exception", "index [x] blocked by: ... flood-stage", SAME(PAUSE_INDEX) },
-	{ 429, OP_DELETE, "cluster_block_exception", "index [x] blocked by: ... flood-stage", SAME(PAUSE_INDEX) },
+	{ 429, OP_INDEX, "cluster_block_exception", "index [x] blocked by: ... flood-stage",
+	  SAME(PAUSE_INDEX) },
+	{ 429, OP_DELETE, "cluster_block_exception", "index [x] blocked by: ... flood-stage",
+	  SAME(PAUSE_INDEX) },
 	{ 403, OP_INDEX, "index_create_block_exception", "blocked by: ...", SAME(PAUSE_INDEX) },
 	{ 403, OP_DELETE, "security_exception", "action [...] is unauthorized", SAME(PAUSE_INDEX) },
 	{ 403, OP_INDEX, "something_else", "", SAME(ATTEMPT) },
-	{ 400, OP_INDEX, ILLEGAL, "no write index is defined for alias [x]. The write ...", SAME(PAUSE_INDEX) },
+	{ 400, OP_INDEX, ILLEGAL, "no write index is defined for alias [x]. The write ...",
+	  SAME(PAUSE_INDEX) },
 	{ 400, OP_INDEX, ILLEGAL, "only write ops with an op_type of create are allowed in data streams",
 	  SAME(PAUSE_INDEX) },
 	{ 400, OP_INDEX, ILLEGAL, "pipeline with id [x] does not exist", SAME(PAUSE_INDEX) },
@@ -86,7 +91,8 @@ static const struct item_case item_cases[] = {
 	{ 429, OP_INDEX, REJECTED, FULL, SLOW(RETRY_ITEM) },
 	{ 429, OP_INDEX, "circuit_breaking_exception", "[parent] Data too large", SLOW(RETRY_ITEM) },
 	{ 500, OP_INDEX, "not_x_content_exception", "Compressor detection ...", SAME(DEAD) },
-	{ 503, OP_INDEX, "unavailable_shards_exception", "[x][0] primary shard is not active", SAME(RETRY_ITEM) },
+	{ 503, OP_INDEX, "unavailable_shards_exception", "[x][0] primary shard is not active",
+	  SAME(RETRY_ITEM) },
 	{ 503, OP_INDEX, "cluster_block_exception", "no master", SAME(RETRY_ITEM) },
 	{ 500, OP_INDEX, "node_not_connected_exception", "", SAME(RETRY_ITEM) },
 	{ 413, OP_INDEX, "", "", SAME(ATTEMPT) },
@@ -101,7 +107,9 @@ static void items_are_judged(void **state)
 	(void)state;
 	for (size_t i = 0; i < array_len(item_cases); i++) {
 		const struct item_case *c = &item_cases[i];
-		struct item_facts facts = { .status = c->status, .op = c->op, .type = c->type, .reason = c->reason };
+		struct item_facts facts = {
+			.status = c->status, .op = c->op, .type = c->type, .reason = c->reason
+		};
 		struct judgement j = verdict_item(&facts);
 
 		assert_string_equal(verdict_name(j.verdict), verdict_name(c->many));
@@ -146,8 +154,8 @@ static const struct request_case request_cases[] = {
 	{ 302, "", "", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
 	{ 307, "", "", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
 	{ 400, ILLEGAL, "explicit index in bulk is not allowed", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
-	{ 400, ILLEGAL, "request [/_bulk] contains unrecognized parameter: [x]", BY_COUNT(PAUSE_ALL, PAUSE_ALL),
-	  false },
+	{ 400, ILLEGAL, "request [/_bulk] contains unrecognized parameter: [x]",
+	  BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
 	{ 400, "media_type_header_exception", "Invalid media-type", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
 	{ 400, "action_request_validation_exception", "id is too long", BY_COUNT(SPLIT, DEAD), false },
 	{ 400, ILLEGAL, "Malformed action/metadata line [3]", BY_COUNT(SPLIT, DEAD), false },
@@ -157,8 +165,8 @@ static const struct request_case request_cases[] = {
 	{ 401, "security_exception", "unable to authenticate user", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
 	{ 403, "security_exception", "unauthorized", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
 	{ 403, "cluster_block_exception", "blocked by", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
-	{ 403, "", "403 Request throttled due to too many requests /_bulk",
-	  VERDICT_RETRY_REQUEST, VERDICT_RETRY_REQUEST, true, true },
+	{ 403, "", "403 Request throttled due to too many requests /_bulk", VERDICT_RETRY_REQUEST,
+	  VERDICT_RETRY_REQUEST, true, true },
 	{ 404, "", "", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
 	{ 405, "", "Incorrect HTTP method", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
 	{ 406, "", "Content-Type", BY_COUNT(PAUSE_ALL, PAUSE_ALL), false },
@@ -170,8 +178,8 @@ static const struct request_case request_cases[] = {
 	{ 429, REJECTED, OVER, VERDICT_SPLIT, VERDICT_DEAD, true, false },
 	{ 429, "rejected_execution_exception", OVER_8, VERDICT_SPLIT, VERDICT_DEAD, true, false },
 	{ 429, "rejected_execution_exception", FULL, VERDICT_SPLIT, VERDICT_RETRY_REQUEST, true, true },
-	{ 429, "circuit_breaking_exception", "Data too large", VERDICT_RETRY_REQUEST, VERDICT_RETRY_REQUEST, true,
-	  true },
+	{ 429, "circuit_breaking_exception", "Data too large", VERDICT_RETRY_REQUEST, VERDICT_RETRY_REQUEST,
+	  true, true },
 	{ 429, "", "", VERDICT_RETRY_REQUEST, VERDICT_RETRY_REQUEST, true, true },
 	{ 500, "illegal_state_exception", "There are no ingest nodes in this cluster, unable to forward",
 	  BY_COUNT(SPLIT, PAUSE_INDEX), false },
@@ -188,7 +196,11 @@ static void requests_are_judged(void **state)
 	for (size_t i = 0; i < array_len(request_cases); i++) {
 		const struct request_case *c = &request_cases[i];
 		struct request_facts facts = {
-			.status = c->status, .readable = true, .type = c->type, .reason = c->reason, .items = 2,
+			.status = c->status,
+			.readable = true,
+			.type = c->type,
+			.reason = c->reason,
+			.items = 2,
 		};
 		struct judgement j = verdict_request(&facts);
 
@@ -242,7 +254,10 @@ static void operation_over_the_limit_is_recognised(void **state)
 	(void)state;
 	for (size_t i = 0; i < array_len(cases); i++) {
 		struct request_facts facts = {
-			.status = 429, .type = REJECTED, .reason = cases[i].reason, .items = 1,
+			.status = 429,
+			.type = REJECTED,
+			.reason = cases[i].reason,
+			.items = 1,
 		};
 
 		assert_int_equal(verdict_request(&facts).verdict == VERDICT_DEAD, cases[i].over);
@@ -255,7 +270,8 @@ static void conflict_version_is_read(void **state)
 		const char *reason;
 		int64_t version;
 	} cases[] = {
-		{ "[1]: version conflict, current version [101] is higher or equal to the one provided [100]", 101 },
+		{ "[1]: version conflict, current version [101] is higher or equal to the one provided [100]",
+		  101 },
 		{ "[current version [9]]: version conflict, current version [7] is higher than the one", 7 },
 		{ "current version [9223372036854775807]", INT64_MAX },
 		{ "[1]: version conflict, document already exists (current version [1])", 1 },
