@@ -27,6 +27,7 @@ struct conn {
 	int step, step_count;
 	bool stream[SCRIPT_STEPS_MAX];
 	bool paused;
+	bool notified; // not told yet
 	struct script_result result;
 };
 
@@ -69,6 +70,7 @@ void conn_close(struct conn *c)
 	PQfinish(c->pg);
 	c->pg = NULL;
 	c->state = CLOSED;
+	c->paused = c->notified = false;
 }
 
 // The socket may change between the steps of connecting (several hosts), so it is read anew each time.
@@ -302,22 +304,37 @@ static void read_results(struct conn *c)
 	}
 }
 
-static bool drain_notifies(struct conn *c)
+static void drain_notifies(struct conn *c)
 {
-	bool any = false;
 	PGnotify *n;
 
 	while ((n = PQnotifies(c->pg))) {
 		PQfreemem(n);
-		any = true;
+		c->notified = true;
 	}
-	return any;
+}
+
+// One callback a turn, as the last thing in it.
+static void tell(struct conn *c, bool was_busy)
+{
+	if (c->paused) {
+		watch(c, 0);
+		c->callbacks->paused(c->arg);
+	} else if (was_busy && c->state == READY) {
+		if (c->notified)
+			ev_feed_event(c->loop, &c->io, EV_READ); // told in the next turn
+		c->callbacks->done(c->arg, &c->result);
+	} else if (c->notified) {
+		c->notified = false;
+		if (c->callbacks->notified)
+			c->callbacks->notified(c->arg);
+	}
 }
 
 static void on_io(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct conn *c = w->data;
-	bool was_busy = c->state == BUSY, notified;
+	bool was_busy = c->state == BUSY;
 
 	(void)loop;
 	(void)revents;
@@ -337,17 +354,10 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
 		return;
 	}
 	read_results(c);
-	notified = drain_notifies(c);
+	drain_notifies(c);
 	if (PQstatus(c->pg) == CONNECTION_BAD) {
 		fail(c, PQerrorMessage(c->pg));
 		return;
 	}
-	if (c->paused) {
-		watch(c, 0);
-		c->callbacks->paused(c->arg);
-	} else if (was_busy && c->state == READY) {
-		c->callbacks->done(c->arg, &c->result);
-	} else if (notified && c->callbacks->notified) {
-		c->callbacks->notified(c->arg);
-	}
+	tell(c, was_busy);
 }

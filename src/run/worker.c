@@ -120,10 +120,12 @@ static void claim_done(struct worker *w)
 
 static void inspection_done(struct worker *w, const struct script_result *result)
 {
-	w->error = result->error;
-	if (!result->ok)
-		relay_sql_failed(w->relay, "inspect", &w->error);
-	worker_dispatch(w, result->ok && relay_inspected(w->relay, &w->found) ? E_FIT : E_UNFIT);
+	// What the first statement found says more than the error of the second.
+	bool known = w->found.server_version != 0, fit = known && relay_inspected(w->relay, &w->found);
+
+	if (!result->ok && (fit || !known))
+		relay_sql_failed(w->relay, "inspect", &result->error);
+	worker_dispatch(w, result->ok && fit ? E_FIT : E_UNFIT);
 }
 
 static void on_done(void *arg, const struct script_result *result)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+WIDTH = 100
 BOLD, DIM, RED, GREEN = "1", "2", "31", "32"
 
 
@@ -36,12 +38,26 @@ class Screen:
 
     def quote(self, text: str) -> None:
         """What a program said."""
+        margin = " " * 10
         for each in text.splitlines():
-            self.line(f"          {each}", DIM)
+            for part in textwrap.wrap(each, WIDTH, initial_indent=margin, subsequent_indent=margin + "  "):
+                self.line(part, DIM)
 
     def fact(self, label: str, value: object, colour: str = "") -> None:
         text = f"{value:,}" if isinstance(value, int) else str(value)
         self.line(f"  {label:<24}{self._coloured(text, colour)}")
+
+    @contextmanager
+    def step(self, label: str) -> Iterator[None]:
+        """One line for work that takes a while, with the seconds that it took."""
+        began = time.monotonic()
+        print(f"{label} ... ", end="", flush=True)
+        try:
+            yield
+        except BaseException:
+            print("failed", flush=True)
+            raise
+        print(f"{time.monotonic() - began:.0f} s", flush=True)
 
     @contextmanager
     def watching(self, look: Callable[[], str]) -> Iterator[None]:

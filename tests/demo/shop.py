@@ -23,7 +23,7 @@ MAPPINGS: dict[str, Any] = {
     "properties": {
         "id": {"type": "long"},
         "name": {"type": "text"},
-        "price": {"type": "scaled_float", "scaling_factor": 100},
+        "price": {"type": "double"},
     },
 }
 PER_SECOND = 200
@@ -44,7 +44,8 @@ def product(number: int) -> tuple[str, Decimal]:
     for words in _WORDS:
         rest, choice = divmod(rest, len(words))
         picked.append(words[choice])
-    return f"{' '.join(picked[:3])} from {picked[3]}".capitalize(), Decimal(990 + number * 37 % 9_000) / 100
+    first, second, third, town = picked
+    return f"{first.capitalize()} {second} {third} from {town}", Decimal(990 + number * 41 % 9_000) / 100
 
 
 class Shop:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from http.client import HTTPException
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness import Database, Elastic, ElasticClient, ElasticError, Postgres
 from harness.elastic_client import Document
@@ -34,21 +34,38 @@ class Outcome:
     def missing(self) -> list[str]:
         return sorted(self.written.keys() - self.found.keys(), key=int)
 
-    def wrong(self) -> str:
-        """What else there is to complain about, or nothing."""
-        differing = sum(self.found[name].source != text for name, text in self.written.items() if name in self.found)
+    @property
+    def complaint(self) -> str:
+        """What is wrong apart from missing documents, or nothing."""
+        differing = sum(self.found[number].source != text for number, text in self.written.items()
+                        if number in self.found)
         extra = len(self.found.keys() - self.written.keys())
         if differing or extra:
             return f"{differing} documents differ from their rows, {extra} have no row"
         return "" if self.count == len(self.found) else f"Elasticsearch counts {self.count}, shows {len(self.found)}"
 
+    def name(self, number: str) -> str:
+        return str(json.loads(self.written[number])["name"])
+
+
+class Indexing(NamedTuple):
+    """Elasticsearch's counters of one index since it was opened."""
+
+    written: int
+    refused: int
+
 
 class Stage:
-    def __init__(self, screen: Screen, postgres: Postgres, elastic: Elastic) -> None:
+    def __init__(self, screen: Screen, postgres: Postgres, elastic: Elastic, failures: list[str]) -> None:
         self.screen = screen
         self.postgres = postgres
         self.elastic = elastic
+        self.failures = failures
         self._onlooker = ElasticClient(elastic.url, timeout=1)
+
+    def expect(self, condition: bool, otherwise: str) -> None:
+        if not condition:
+            self.failures.append(otherwise)
 
     def prepare(self, name: str) -> Database:
         """An empty shop: a database, and an index of the same name."""
@@ -73,10 +90,13 @@ class Stage:
         sources = [hit["_source"] for hit in answer["hits"]["hits"]]
         return [Hit(source["id"], source["name"], source["price"]) for source in sources]
 
-    def indexing(self, index: str) -> dict[str, Any]:
-        """Elasticsearch's own counters of what it was asked to write."""
-        answer = self.elastic.call("GET", f"/{index}/_stats/indexing")
-        return dict(answer["_all"]["primaries"]["indexing"])
+    def product(self, database: Database, number: int) -> Hit:
+        ((name, price),) = database.execute("SELECT name, price FROM products WHERE id = %s", (number,))
+        return Hit(number, name, price)
+
+    def indexing(self, index: str) -> Indexing:
+        seen = self.elastic.call("GET", f"/{index}/_stats/indexing")["_all"]["primaries"]["indexing"]
+        return Indexing(seen["index_total"], seen["index_failed_due_to_version_conflict"])
 
     @contextmanager
     def watching(self, database: Database) -> Iterator[None]:

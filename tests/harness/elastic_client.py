@@ -92,7 +92,7 @@ class ElasticClient:
 
     def get(self, index: str, document_id: str) -> Document | None:
         reply = self.request("GET", f"/{quote(index)}/_doc/{quote(document_id, safe='')}")
-        if reply.status == 404:  # the index may not be there yet either
+        if reply.status in (404, 503):  # the index may not be there yet either, or be just coming up
             return None
         if reply.status != 200:
             raise ElasticError(f"get {index}/{document_id}", reply)

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from harness import Completed, Database, Outboxd
@@ -41,8 +40,7 @@ def publish_many(db: Database, index: str, documents: Iterable[tuple[str, Any]])
 
 def undelivered(db: Database, table: str = "outbox") -> int:
     """How many rows the first thing that an operator types shows."""
-    query = sql.SQL("SELECT count(*) FROM {} WHERE processed = false").format(sql.Identifier(*table.split(".")))
-    return int(db.value(query.as_string(None)))
+    return int(db.value(f"SELECT count(*) FROM {table} WHERE processed = false"))
 
 
 def dead(db: Database) -> Mapping[int, dict[str, Any]]:

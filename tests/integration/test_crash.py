@@ -26,7 +26,7 @@ def test_kill_9_in_each_state(state: str, postgres: Postgres, db: Database, elas
     with FaultProxy(postgres.port) as slow_postgres, FaultProxy(elastic.port) as slow_elastic:
         relay = outboxd(postgres_dsn=db.dsn_with(port=slow_postgres.port), elasticsearch_url=slow_elastic.url,
                         log_level="debug", relay_workers=2)
-        outboxd().run("init")
+        assert outboxd().run("init").exit_code == 0
         with db.connect() as connection:
             insert_events(connection, EVENTS, keys=900, deletes=0.1, index=index, history=history)
         for proxy in (slow_postgres, slow_elastic):
@@ -45,7 +45,7 @@ def test_kill_9_in_each_state(state: str, postgres: Postgres, db: Database, elas
 def test_kill_9_again_and_again(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
     history = History()
     relay = outboxd(log_level="debug", relay_batch_rows=300)
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     with db.connect() as connection:
         insert_events(connection, 20_000, keys=2000, deletes=0.1, index=index, history=history)
     kills = 0
@@ -64,7 +64,7 @@ def test_postgres_restarts_in_mid_drain(mode: str, postgres: Postgres, db: Datab
                                         outboxd: OutboxdFactory) -> None:
     history = History()
     relay = outboxd(log_level="debug", relay_batch_rows=300, retry_cap="500ms")
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     with db.connect() as connection:
         insert_events(connection, 30_000, keys=3000, deletes=0.1, index=index, history=history)
     relay.start()
@@ -85,7 +85,7 @@ def test_elasticsearch_restarts_in_mid_drain(how: str, db: Database, elastic: El
     history = History()
     elastic.create_index(index, MAPPINGS)
     relay = outboxd(log_level="debug", relay_batch_rows=300, retry_cap="1s")
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     with db.connect() as connection:
         insert_events(connection, 30_000, keys=3000, deletes=0.1, index=index, history=history)
     relay.start()
@@ -109,7 +109,7 @@ def test_elasticsearch_restarts_in_mid_drain(how: str, db: Database, elastic: El
 def test_sigterm_finishes_what_is_in_flight(db: Database, outboxd: OutboxdFactory) -> None:
     with ScriptedElastic(lambda request: Answer(delay=1.0)) as slow:
         relay = outboxd(elasticsearch_url=slow.url, relay_workers=1)
-        relay.run("init")
+        assert relay.run("init").exit_code == 0
         with db.connect() as connection:
             insert_events(connection, 100)
         relay.start()
@@ -125,7 +125,7 @@ def test_sigterm_finishes_what_is_in_flight(db: Database, outboxd: OutboxdFactor
 def test_sigterm_rolls_back_what_does_not_finish(db: Database, outboxd: OutboxdFactory) -> None:
     with ScriptedElastic(lambda request: Answer(delay=20.0)) as stuck:
         relay = outboxd(elasticsearch_url=stuck.url, relay_shutdown_timeout="300ms")
-        relay.run("init")
+        assert relay.run("init").exit_code == 0
         with db.connect() as connection:
             insert_events(connection, 100)
         relay.start()

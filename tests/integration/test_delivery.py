@@ -64,7 +64,7 @@ def test_200_000_events_are_drained_once(db: Database, elastic: Elastic, index: 
 
 def test_nothing_to_do_is_done_at_once(outboxd: OutboxdFactory) -> None:
     relay = outboxd()
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
 
     assert relay.run_once(timeout=20).exit_code == 0
 
@@ -74,7 +74,7 @@ def test_two_relays_share_a_table_and_no_document_goes_back(db: Database, elasti
                                                             outboxd: OutboxdFactory) -> None:
     elastic.create_index(index, MAPPINGS)
     relays = [outboxd(), outboxd()]
-    relays[0].run("init", "--notify")
+    assert relays[0].run("init", "--notify").exit_code == 0
     history = History()
     for relay in relays:
         relay.start()
@@ -96,7 +96,7 @@ def test_two_relays_share_a_table_and_no_document_goes_back(db: Database, elasti
 
 def test_a_commit_wakes_the_daemon(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
     relay = outboxd(relay_poll_interval="1h")
-    relay.run("init", "--notify")
+    assert relay.run("init", "--notify").exit_code == 0
     relay.start()
     relay.wait_log("elasticsearch_connected", timeout=30)
     relay.wait_log("wakeups_work", timeout=30)
@@ -108,7 +108,7 @@ def test_a_commit_wakes_the_daemon(db: Database, elastic: Elastic, index: str, o
 
 def test_polling_alone_suffices(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
     relay = outboxd(relay_poll_interval="200ms", relay_notify=False)
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     relay.start()
     relay.wait_log("postgres_connected", timeout=30)
 
@@ -121,7 +121,7 @@ def test_an_event_that_commits_late_is_found(db: Database, elastic: Elastic, ind
                                              outboxd: OutboxdFactory) -> None:
     """Ids are drawn before commit: a lower id may become visible after a higher one was delivered."""
     relay = outboxd(relay_poll_interval="200ms")
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     relay.start()
     with db.connect() as late, db.connect() as early:
         late.autocommit = False
@@ -138,7 +138,7 @@ def test_an_event_that_commits_late_is_found(db: Database, elastic: Elastic, ind
 def test_delivered_rows_are_deleted_with_keep_0(db: Database, elastic: Elastic, index: str,
                                                 outboxd: OutboxdFactory) -> None:
     relay = outboxd(retention_keep=0)
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     with db.connect() as connection:
         insert_events(connection, 1000, index=index)
 
@@ -151,7 +151,7 @@ def test_delivered_rows_are_deleted_with_keep_0(db: Database, elastic: Elastic, 
 
 def test_old_delivered_rows_are_purged(db: Database, index: str, outboxd: OutboxdFactory) -> None:
     relay = outboxd(retention_keep="1h", retention_interval="1s")
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     with db.connect() as connection:
         insert_events(connection, 5000, index=index)
         assert relay.run_once().exit_code == 0
@@ -165,7 +165,7 @@ def test_old_delivered_rows_are_purged(db: Database, index: str, outboxd: Outbox
 
 def test_tombstone_documents(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
     relay = outboxd(outbox_deletes="tombstone")
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     db.execute("SELECT outbox_publish(%s, 'gone', '{\"n\": 1}')", [index])
     db.execute("SELECT outbox_publish(%s, 'gone', NULL)", [index])
 
@@ -178,7 +178,7 @@ def test_tombstone_documents(db: Database, elastic: Elastic, index: str, outboxd
 def test_gzip(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
     history = History()
     relay = outboxd(elasticsearch_compression="gzip")
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     with db.connect() as connection:
         insert_events(connection, 3000, index=index, history=history)
 
@@ -191,7 +191,7 @@ def test_huge_documents_go_alone(db: Database, elastic: Elastic, index: str, out
     """A request holds at most batch_bytes; what is larger is sent by itself, and its neighbours are not held up."""
     elastic.create_index(index, {"enabled": False})
     relay = outboxd(relay_batch_bytes="64kB")
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     history = History()
     with db.connect() as connection:
         insert_events(connection, 200, index=index, history=history)

@@ -14,7 +14,7 @@ def test_elasticsearch_down_at_start(db: Database, elastic: Elastic, index: str,
     with FaultProxy(elastic.port) as proxy:
         proxy.refuse()
         relay = outboxd(elasticsearch_url=proxy.url, retry_cap="200ms", log_level="debug")
-        relay.run("init")
+        assert relay.run("init").exit_code == 0
         db.execute("SELECT outbox_publish(%s, '1', '{\"n\": 1}')", [index])
         relay.start()
         wait_until(lambda: len(relay.logs("elasticsearch_still_away")) >= 5, 30, "it to try again several times")
@@ -30,7 +30,7 @@ def test_once_gives_up_after_its_timeout(db: Database, elastic: Elastic, outboxd
     with FaultProxy(elastic.port) as proxy:
         proxy.refuse()
         relay = outboxd(elasticsearch_url=proxy.url, relay_once_timeout="1s")
-        relay.run("init")
+        assert relay.run("init").exit_code == 0
         with db.connect() as connection:
             insert_events(connection, 10)
 
@@ -44,7 +44,7 @@ def test_once_gives_up_after_its_timeout(db: Database, elastic: Elastic, outboxd
 def test_postgres_down_at_start(postgres: Postgres, db: Database, elastic: Elastic, index: str,
                                 outboxd: OutboxdFactory) -> None:
     with FaultProxy(postgres.port) as proxy:
-        outboxd().run("init")
+        assert outboxd().run("init").exit_code == 0
         db.execute("SELECT outbox_publish(%s, '1', '{\"n\": 1}')", [index])
         proxy.refuse()
         relay = outboxd(postgres_dsn=db.dsn_with(port=proxy.port), retry_cap="200ms")
@@ -65,7 +65,7 @@ def test_a_table_that_comes_later(db: Database, elastic: Elastic, index: str, ou
     relay.wait_log("table_unfit", timeout=20)
 
     relay2 = outboxd()
-    relay2.run("init")
+    assert relay2.run("init").exit_code == 0
     db.execute("SELECT outbox_publish(%s, '1', '{\"n\": 1}')", [index])
 
     wait_until(lambda: elastic.get(index, "1"), 20, "the event to be delivered")
@@ -86,8 +86,8 @@ def test_answers_that_are_no_answers(db: Database, outboxd: OutboxdFactory) -> N
            Answer(body=b'{"errors":false,"items":[]}'), Answer(cut_after=40), Answer(ending="reset", cut_after=0),
            Answer(close=True, body=b""), Answer(status=503, headers={"Retry-After": "0"}, body=b"")]
     with ScriptedElastic(bad) as scripted:
-        relay = outboxd(elasticsearch_url=scripted.url, retry_cap="50ms", relay_workers=1)
-        relay.run("init")
+        relay = outboxd(elasticsearch_url=scripted.url, retry_base="10ms", retry_cap="50ms", relay_workers=1)
+        assert relay.run("init").exit_code == 0
         with db.connect() as connection:
             insert_events(connection, 20, history=history)
 
@@ -103,8 +103,8 @@ def test_answers_that_are_no_answers(db: Database, outboxd: OutboxdFactory) -> N
 def test_429_for_some_items_is_no_failure(db: Database, outboxd: OutboxdFactory) -> None:
     busy = (429, "es_rejected_execution_exception", "rejected execution")
     with ScriptedElastic([Answer(items={2: busy, 5: busy})] * 3) as scripted:
-        relay = outboxd(elasticsearch_url=scripted.url, retry_cap="50ms", relay_workers=1)
-        relay.run("init")
+        relay = outboxd(elasticsearch_url=scripted.url, retry_base="10ms", retry_cap="50ms", relay_workers=1)
+        assert relay.run("init").exit_code == 0
         with db.connect() as connection:
             insert_events(connection, 20)
 
@@ -124,7 +124,7 @@ def test_one_event_that_makes_the_whole_request_fail(db: Database, outboxd: Outb
 
     with ScriptedElastic(refuse_13) as scripted:
         relay = outboxd(elasticsearch_url=scripted.url)
-        relay.run("init")
+        assert relay.run("init").exit_code == 0
         with db.connect() as connection:
             insert_events(connection, 200)
 
@@ -140,7 +140,7 @@ def test_a_missing_index_holds_back_only_itself(db: Database, elastic: Elastic, 
     elastic.call("PUT", f"/{index}/_settings", {"index.blocks.write": True})
     other = f"{index}-other"
     relay = outboxd(retry_cap="300ms")
-    relay.run("init")
+    assert relay.run("init").exit_code == 0
     with db.connect() as connection:
         insert_events(connection, 500, index=index)
         insert_events(connection, 500, index=other, prefix="o")
