@@ -22,7 +22,7 @@ DRAIN_TIMEOUT = 90
 
 def dual_writes(stage: Stage, database: Database) -> Outcome:
     screen = stage.screen
-    screen.title("Act 1: dual writes. PostgreSQL first, then a PUT to Elasticsearch; an error is a line in the log.")
+    screen.title("Act 1: dual writes. PostgreSQL first, then a PUT to Elasticsearch, whose errors are logged.")
     with stage.watching(database), DualWriteShop(database.dsn, stage.elastic.url, database.name) as shop:
         open_until_outage(stage, shop)
         restart(stage)
@@ -45,7 +45,7 @@ def dual_writes(stage: Stage, database: Database) -> Outcome:
 
 def with_outbox(stage: Stage, database: Database, daemon: Outboxd) -> Outcome:
     screen = stage.screen
-    screen.title("Act 2: the outbox. Product and event are one transaction; the shop never talks to Elasticsearch.")
+    screen.title("Act 2: the outbox. Product and event in one transaction; outboxd talks to Elasticsearch.")
     tell_command(stage, daemon, "init", "--notify")
     daemon.start()
     screen.event("$ outboxd run")

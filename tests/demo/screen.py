@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import textwrap
 import threading
@@ -69,7 +70,7 @@ class Screen:
 
         def show() -> None:
             while not ended.wait(0.2):
-                text = look()
+                text = look()[:shutil.get_terminal_size().columns - 1]
                 with self._lock:
                     self._erase()
                     self._moving = text

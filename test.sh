@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# All tests, by one command, on a bare Debian or Ubuntu machine: installs what is missing, then format and layers,
+# builds with gcc and clang, unit tests (plain, and under AddressSanitizer + UBSan), and the integration tests: the
+# ASan build against a real PostgreSQL and a real Elasticsearch. Stops at the first failure.
+#   ./test.sh [pytest arguments for the integration tests]
+set -euo pipefail
+cd "$(dirname "$0")"
+
+step() { # what, command...
+	local what=$1 begin=$SECONDS log
+	shift
+	log=$(mktemp)
+	printf '%-60s' "$what"
+	if ! "$@" >"$log" 2>&1; then
+		printf 'FAILED after %d s\n' $((SECONDS - begin))
+		tail -n 200 "$log"
+		rm -f "$log"
+		exit 1
+	fi
+	printf 'ok %4d s\n' $((SECONDS - begin))
+	rm -f "$log"
+}
+
+build() { # preset
+	cmake --preset "$1" && cmake --build --preset "$1"
+}
+
+format() {
+	local tool
+	tool=$(command -v clang-format-19) || { echo "clang-format-19 is missing"; return 1; }
+	git ls-files -z --cached --others --exclude-standard '*.c' '*.h' | xargs -0 "$tool" --dry-run -Werror
+}
+
+# What is generated from the program's own lists must be what the repository holds.
+generated() {
+	local program=build/dev/src/cmd/outboxd
+	diff -u packaging/outboxd.conf <("$program" config sample)
+	diff -u docs/CONFIGURATION.md <("$program" config reference)
+	diff -u docs/STATE-MACHINES.md <("$program" config fsm)
+}
+
+tests/setup/install.sh test
+step "format" format
+step "build with gcc, warnings are errors" build dev
+step "generated documents are up to date" generated
+step "unit tests, layers, banned functions" ctest --preset dev --output-on-failure
+step "build with clang, warnings are errors" build clang
+step "unit tests, clang" ctest --preset clang --output-on-failure
+step "build with AddressSanitizer and UBSan" build asan
+step "unit tests under AddressSanitizer and UBSan" ctest --preset asan --output-on-failure
+echo "integration tests: real PostgreSQL, real Elasticsearch, the sanitized daemon"
+OUTBOXD_BIN=$PWD/build/asan/src/cmd/outboxd /usr/bin/python3 -m pytest -c tests/pytest.ini --durations=10 "$@" tests/integration

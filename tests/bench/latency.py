@@ -1,0 +1,65 @@
+"""From commit to readable by id, at a steady rate of single-event transactions."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from harness import Database, ElasticClient
+
+SAMPLES_A_SECOND = 40  # a reader that polled for every event would be the load it measures
+READERS = 2
+
+
+class Sample:
+    def __init__(self, document_id: str, committed: float) -> None:
+        self.document_id, self.committed = document_id, committed
+
+
+def measure(db: Database, url: str, index: str, rate: int, seconds: int) -> list[float]:
+    """Latencies in milliseconds, sorted."""
+    waiting: list[Sample] = []
+    latencies: list[float] = []
+    lock = threading.Lock()
+    done = threading.Event()
+
+    def read() -> None:
+        client = ElasticClient(url)
+        while not (done.is_set() and not waiting):
+            with lock:
+                sample = waiting.pop(0) if waiting else None
+            if sample is None:
+                time.sleep(0.0005)
+                continue
+            while client.get(index, sample.document_id) is None:
+                if time.monotonic() - sample.committed > 30:
+                    raise TimeoutError(f"{sample.document_id} was not delivered within 30 s")
+            latencies.append((time.monotonic() - sample.committed) * 1000)
+
+    readers = [threading.Thread(target=read) for _ in range(READERS)]
+    for reader in readers:
+        reader.start()
+    every = max(1, rate // SAMPLES_A_SECOND)
+    with db.connect() as connection:
+        begin = time.monotonic()
+        for number in range(rate * seconds):
+            due = begin + number / rate
+            if (pause := due - time.monotonic()) > 0:
+                time.sleep(pause)
+            name = f"{rate}-{number}"
+            connection.execute("INSERT INTO outbox (event, aggregate_type, aggregate_id, data) VALUES ('e', %s, %s, %s)",
+                               [index, name, '{"n": 1, "title": "a product"}'])
+            if number % every == 0 and number > rate:  # the first second warms up
+                with lock:
+                    waiting.append(Sample(name, time.monotonic()))
+        took = time.monotonic() - begin
+    done.set()
+    for reader in readers:
+        reader.join()
+    if took > seconds * 1.1:
+        print(f"note: the writer reached only {rate * seconds / took:.0f} of {rate} events/s")
+    return sorted(latencies)
+
+
+def percentile(values: list[float], share: float) -> float:
+    return values[min(len(values) - 1, int(len(values) * share))]
