@@ -46,6 +46,8 @@ bool paused_add(struct paused_indexes *p, const char *name, const char *why, int
 int paused_names(const struct paused_indexes *p, int64_t now_ms, const char *ret_names[PAUSED_INDEXES_MAX]);
 // An event of the index was accepted. Returns true when it had been paused. name is not NUL-terminated.
 bool paused_remove(struct paused_indexes *p, const char *name, size_t len);
+// True once when the wait of some index is over: its events shall be claimed again, as its probe.
+bool paused_due(struct paused_indexes *p, int64_t now_ms);
 int64_t paused_next_probe(const struct paused_indexes *p, int64_t now_ms); // INT64_MAX = none waits
 
 #endif

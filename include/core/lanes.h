@@ -48,7 +48,7 @@ void lanes_row(struct lanes *l, int32_t lane, int64_t id); // a row of the open 
 void lanes_returned(struct lanes *l, int32_t lane);        // some row of the open claim stays pending
 // The claim's transaction ended. committed = false returns every row. per_lane = the claim's LIMIT per lane.
 void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane);
-// How long the claim statement of a sweep took: the next one is due after 19 times that (5% of the time).
+// How long a sweep took to look from zero: the next one is due after 19 times that (5% of the time).
 void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us);
 void lanes_forget_bounds(struct lanes *l); // the next claim looks from zero
 

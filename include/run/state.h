@@ -61,6 +61,7 @@ struct relay {
 	bool unfit;            // said that it is not
 	bool stopping;
 	bool maybe_done;       // --once: a sweep of every lane found nothing
+	bool asked_while_away; // --once: whether there is anything to wait for
 	int64_t away_since_ms; // --once: a server has been away since; 0 = none is
 	int exit_code;
 	int64_t ticks;

@@ -116,6 +116,19 @@ bool paused_remove(struct paused_indexes *p, const char *name, size_t len)
 	return i >= 0;
 }
 
+bool paused_due(struct paused_indexes *p, int64_t now_ms)
+{
+	bool due = false;
+
+	for (int i = 0; i < p->count; i++) {
+		if (!circuit_may_probe(&p->item[i].circuit, now_ms))
+			continue;
+		p->item[i].circuit.probing = true; // until it fails again or is forgotten
+		due = true;
+	}
+	return due;
+}
+
 int64_t paused_next_probe(const struct paused_indexes *p, int64_t now_ms)
 {
 	int64_t next = INT64_MAX;

@@ -51,11 +51,33 @@ static bool may_claim(const struct relay *r, const struct circuit *c, int64_t no
 {
 	if (!c->open)
 		return true;
+	if (active_workers(r) > 0)
+		return false; // who is active asks again when it is done
 	if (now_ms < c->until_ms) {
 		*next_ms = earlier(*next_ms, c->until_ms);
 		return false;
 	}
-	return active_workers(r) == 0;
+	return true;
+}
+
+// --once with nothing to deliver needs no Elasticsearch.
+static bool may_be_done(struct relay *r)
+{
+	bool away = r->once && r->inspected && r->elasticsearch.open && r->elasticsearch.failures > 0;
+	bool ask = r->maybe_done || (away && !r->asked_while_away);
+
+	r->asked_while_away = r->asked_while_away || away;
+	r->maybe_done = false;
+	return ask;
+}
+
+// An index whose wait is over gets its next events as a probe: they lie behind the bounds.
+static void probe_paused_indexes(struct relay *r, int64_t now_ms)
+{
+	if (!paused_due(&r->paused, now_ms))
+		return;
+	lanes_forget_bounds(&r->lanes);
+	pace_wake(&r->pace);
 }
 
 // What an idle worker should do now; *next_ms is lowered to when to ask again.
@@ -63,25 +85,25 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 {
 	int64_t look_ms;
 
+	if (active_workers(r) == 0 && may_be_done(r))
+		return ORDER_CHECK;
 	if (r->elasticsearch.open) {
-		if (circuit_may_probe(&r->elasticsearch, now_ms) && active_workers(r) == 0)
+		if (active_workers(r) > 0)
+			return ORDER_WAIT; // who is active asks again when it is done
+		if (circuit_may_probe(&r->elasticsearch, now_ms))
 			return ORDER_PROBE;
-		if (!r->elasticsearch.probing)
-			*next_ms = earlier(*next_ms, r->elasticsearch.until_ms);
+		*next_ms = earlier(*next_ms, r->elasticsearch.until_ms);
 		return ORDER_WAIT;
 	}
 	if (!may_claim(r, &r->sql, now_ms, next_ms) || !may_claim(r, &r->items, now_ms, next_ms))
 		return ORDER_WAIT;
-	if (r->maybe_done && active_workers(r) == 0) {
-		r->maybe_done = false;
-		return ORDER_CHECK;
-	}
 	if (r->looking || lanes_free_count(&r->lanes) == 0 || active_workers(r) >= r->pace.workers)
 		return ORDER_WAIT; // a claim that learns its lanes, or ends, asks again
-	look_ms = earlier(pace_next_look(&r->pace, r->lanes.sweep_at_us / 1000), paused_next_probe(&r->paused, now_ms));
+	probe_paused_indexes(r, now_ms);
+	look_ms = pace_next_look(&r->pace, r->lanes.sweep_at_us / 1000);
 	if (now_ms >= look_ms)
 		return ORDER_CLAIM;
-	*next_ms = earlier(*next_ms, look_ms);
+	*next_ms = earlier(*next_ms, earlier(look_ms, paused_next_probe(&r->paused, now_ms)));
 	return ORDER_WAIT;
 }
 

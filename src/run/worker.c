@@ -128,6 +128,17 @@ static void inspection_done(struct worker *w, const struct script_result *result
 	worker_dispatch(w, result->ok && fit ? E_FIT : E_UNFIT);
 }
 
+// Rows that we hold locked can only be missed by the mark when something else meddles, such as a trigger of the
+// application that swallows the update: they would be delivered again and again, so somebody must know.
+static void check_marks(const struct worker *w, const struct script_result *result)
+{
+	size_t rows = batch_fates(w->batch, FATE_DELIVERED) + batch_fates(w->batch, FATE_SUPERSEDED);
+
+	if (result->ok && result->affected[SETTLE_STEP_MARK] != (int64_t)rows)
+		log_error("rows_not_marked", kv_int("rows", (int64_t)rows - result->affected[SETTLE_STEP_MARK]),
+			  kv_str("see", "triggers and row security of the outbox table"));
+}
+
 static void on_done(void *arg, const struct script_result *result)
 {
 	struct worker *w = arg;
@@ -154,6 +165,8 @@ static void on_done(void *arg, const struct script_result *result)
 		return;
 	case W_SETTLING:
 	case W_SIEVING:
+		if (w->state == W_SETTLING)
+			check_marks(w, &copy);
 		if (outbox_committed(&copy))
 			worker_dispatch(w, E_SETTLED);
 		else

@@ -70,6 +70,9 @@ static void lanes_known(struct worker *w, uint32_t lanes)
 	w->lanes = lanes;
 	w->granted = true;
 	lanes_granted(&w->relay->lanes, &w->plan, lanes);
+	// The claim statement walks the same way once more.
+	if (w->plan.sweep)
+		lanes_swept(&w->relay->lanes, clock_boot_us(), 2 * (clock_boot_us() - w->plan.started_us));
 	if (w->relay->looking == w)
 		w->relay->looking = NULL;
 	relay_kick(w->relay);
@@ -182,10 +185,6 @@ void worker_claim_ended(struct worker *w, bool committed)
 		log_dead(w);
 	count(w, committed);
 	lanes_release(&r->lanes, w->lanes, committed, w->per_lane);
-	if (w->plan.sweep && w->rows == 0)
-		lanes_swept(&r->lanes, clock_boot_us(), clock_boot_us() - w->plan.started_us);
-	else if (w->plan.sweep)
-		lanes_swept(&r->lanes, clock_boot_us(), 0);
 	pace_filled(&r->pace, w->rows, w->bytes, w->full);
 	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full);
 	pace_released(&r->pace);

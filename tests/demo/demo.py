@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -74,8 +75,11 @@ def main() -> int:
         failures.append(f"{type(error).__name__}: {error}")
     except Interrupted as interruption:
         failures.append(str(interruption))
-    for failure in failures:
-        screen.line(f"FAILED: {failure}", RED)
+    try:
+        for failure in failures:
+            screen.line(f"FAILED: {failure}", RED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads us: no complaint at exit either
     return 1 if failures else 0
 
 

@@ -159,3 +159,12 @@ def test_a_missing_index_holds_back_only_itself(db: Database, elastic: Elastic, 
         assert len(relay.logs("index_resumed", index=index)) == 1
     finally:
         elastic.delete_index(other)
+
+
+def test_once_with_nothing_to_deliver_needs_no_elasticsearch(elastic: Elastic, outboxd: OutboxdFactory) -> None:
+    with FaultProxy(elastic.port) as proxy:
+        proxy.refuse()
+        relay = outboxd(elasticsearch_url=proxy.url)
+        assert relay.run("init").exit_code == 0
+
+        assert relay.run_once(timeout=20).exit_code == 0
