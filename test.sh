@@ -36,6 +36,7 @@ generated() {
 	local program=build/dev/src/cmd/outboxd
 	diff -u packaging/outboxd.conf <("$program" config sample)
 	diff -u docs/CONFIGURATION.md <("$program" config reference)
+	diff -u docs/outboxd.8 <("$program" config man)
 	diff -u docs/STATE-MACHINES.md <("$program" config fsm)
 }
 

@@ -86,6 +86,7 @@ void config_print(const struct config *c, FILE *out); // section.key = value  # 
 void config_print_json(const struct config *c, FILE *out);
 void config_print_flags(FILE *out);     // the options part of --help
 void config_print_sample(FILE *out);    // packaging/outboxd.conf
+void config_print_man(FILE *out);       // the options part of docs/outboxd.8
 void config_print_reference(FILE *out); // docs/CONFIGURATION.md
 
 #endif

@@ -7,6 +7,9 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stdio.h>
+
+#define DEFAULT_CONFIG "/etc/outboxd/outboxd.conf"
 
 // What a command was called with, besides the configuration.
 struct call {
@@ -20,7 +23,7 @@ struct call {
 };
 
 struct flag {
-	const char *name; // without dashes
+	const char *name;       // without dashes
 	const char *value_name; // NULL = takes no value
 	const char *help;
 };
@@ -28,12 +31,16 @@ struct flag {
 struct command {
 	const char *name;
 	const char *summary;
-	const char *usage; // after the name
-	bool connects;     // needs [postgres] dsn and the like
+	const char *usage;        // after the name
+	bool connects;            // needs [postgres] dsn and the like
 	const struct flag *flags; // ends with a NULL name
 	// Returns the exit code; with *e filled, main prints the sentence.
 	int (*run)(const struct call *call, struct err *e);
 };
+
+const struct command *command_find(const char *name); // NULL = no such command
+void command_print_help(FILE *out);
+void command_print_man(FILE *out, const char *version); // docs/outboxd.8
 
 int cmd_run(const struct call *call, struct err *e);
 int cmd_init(const struct call *call, struct err *e);

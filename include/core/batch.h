@@ -35,7 +35,7 @@ struct entry {
 	enum fate fate; // valid after batch_resolve
 	int64_t id;
 	int64_t created_us;
-	size_t start, end; // its bytes in the body; equal = none
+	size_t start, end;         // its bytes in the body; equal = none
 	struct document *document; // the key; NULL for a row that was refused before sending
 };
 
@@ -62,7 +62,8 @@ void batch_reset(struct batch *b);
 
 size_t batch_count(const struct batch *b);
 const struct entry *batch_entry(const struct batch *b, size_t i);
-struct slice batch_index(const struct batch *b, size_t i); // borrowed until batch_reset; p = NULL when refused
+struct slice batch_index(const struct batch *b,
+			 size_t i); // borrowed until batch_reset; p = NULL when refused
 struct slice batch_document_id(const struct batch *b, size_t i);
 const struct trouble *batch_trouble(const struct batch *b, size_t i); // NULL = none
 

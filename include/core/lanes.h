@@ -23,14 +23,14 @@ struct lane {
 
 struct lanes {
 	struct lane lane[LANES];
-	int first;            // rotates, so that no lane is always served last
-	int64_t sweep_at_us;  // a sweep is affordable from then on
+	int first;           // rotates, so that no lane is always served last
+	int64_t sweep_at_us; // a sweep is affordable from then on
 	int64_t sweep_least_us;
 };
 
 // What one claim may take; filled by lanes_plan.
 struct lane_plan {
-	int count;                // candidates
+	int count; // candidates
 	int32_t lane[LANES];
 	int64_t bound[LANES];
 	bool sweep;

@@ -12,7 +12,7 @@ struct pace_limits {
 	int64_t rows_max;  // of a claim
 	int64_t bytes_max; // of a request
 	int workers_max;
-	int64_t poll_ms;   // longest pause between two looks
+	int64_t poll_ms; // longest pause between two looks
 };
 
 struct pace {
@@ -20,11 +20,11 @@ struct pace {
 	int64_t rows;
 	int64_t bytes;
 	int workers;
-	int good;       // requests since the last change of bytes or workers
-	bool hungry;    // there is a backlog: all workers go, each with a share of the lanes
-	bool woken;     // look at once
-	bool missed;    // a look left out lanes that a sibling held
-	bool notified;  // NOTIFY reaches us: no need to poll fast
+	int good;      // requests since the last change of bytes or workers
+	bool hungry;   // there is a backlog: all workers go, each with a share of the lanes
+	bool woken;    // look at once
+	bool missed;   // a look left out lanes that a sibling held
+	bool notified; // NOTIFY reaches us: no need to poll fast
 	bool sweep_wanted;
 	int64_t gap_ms;
 	int64_t next_ms;
@@ -42,8 +42,8 @@ int64_t pace_next_look(const struct pace *p, int64_t sweep_ms);
 
 // A claim of `rows` rows gave `bytes` bytes in all: adapts the number of rows to what fills one request.
 void pace_filled(struct pace *p, int64_t rows, int64_t bytes, bool full);
-void pace_slow(struct pace *p);                    // 429, breakers: half of everything
+void pace_slow(struct pace *p);                     // 429, breakers: half of everything
 void pace_too_large(struct pace *p, int64_t bytes); // 413 or a reset for a request of so many bytes
-void pace_good(struct pace *p);                    // a request was accepted
+void pace_good(struct pace *p);                     // a request was accepted
 
 #endif

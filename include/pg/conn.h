@@ -24,8 +24,8 @@ struct step {
 
 struct script_result {
 	bool ok;
-	struct err error;  // the first error when not ok, with its SQLSTATE
-	int failed_step;   // where it happened
+	struct err error;     // the first error when not ok, with its SQLSTATE
+	int failed_step;      // where it happened
 	int64_t affected[16]; // rows touched or returned, by step
 };
 #define SCRIPT_STEPS_MAX 16
@@ -43,7 +43,8 @@ struct conn_callbacks {
 	void (*notified)(void *arg);
 };
 
-struct conn *conn_new(struct ev_loop *loop, const char *dsn, const struct conn_callbacks *callbacks, void *arg);
+struct conn *conn_new(struct ev_loop *loop, const char *dsn, const struct conn_callbacks *callbacks,
+		      void *arg);
 void conn_free(struct conn *c); // NULL is fine; not from a callback
 
 void conn_open(struct conn *c, int64_t timeout_ms); // ends in `up` or `down`. Name resolution blocks (libpq)

@@ -12,8 +12,10 @@ struct pg_result;
 
 // Results are freed with sync_free. ids is "12,15" or NULL for all.
 struct pg_result *operator_status(const struct config *config, struct err *e) must_check;
-struct pg_result *operator_dead(const struct config *config, const char *ids, long long limit, struct err *e) must_check;
+struct pg_result *operator_dead(const struct config *config, const char *ids, long long limit,
+				struct err *e) must_check;
 // Dead rows become pending again with their attempts forgotten. *ret_rows says how many.
-bool operator_requeue(const struct config *config, const char *ids, long long *ret_rows, struct err *e) must_check;
+bool operator_requeue(const struct config *config, const char *ids, long long *ret_rows,
+		      struct err *e) must_check;
 
 #endif

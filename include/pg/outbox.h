@@ -38,9 +38,9 @@ void outbox_read_inspection(int step, const struct pg_result *res, int row, stru
 // outbox_read_lanes) and, streamed, for CLAIM_STEP_ROWS (outbox_read_row).
 struct claim {
 	const struct lane_plan *plan;
-	int64_t lanes_wanted; // at most so many of the plan's lanes
-	int64_t per_lane;     // at most so many rows of each
-	int64_t highest;      // no row above this id
+	int64_t lanes_wanted;      // at most so many of the plan's lanes
+	int64_t per_lane;          // at most so many rows of each
+	int64_t highest;           // no row above this id
 	const char *const *paused; // index names that get nothing for now
 	int paused_count;
 	int64_t idle_timeout_ms;      // the server ends the session after so long a silence

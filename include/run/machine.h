@@ -8,41 +8,41 @@
 #include "run/worker.h"
 
 //      state         time-out (s); 0 = someone else's timer ends it
-#define WORKER_STATES(X) \
-	X(OFFLINE, 0)      /* waits to connect again */ \
-	X(CONNECTING, 0)   /* conn has its own timer */ \
-	X(INSPECTING, 30)  /* is the table fit for use? */ \
-	X(IDLE, 0) \
-	X(CHECKING, 120)   /* --once: is anything left? */ \
-	X(PROBING, 0)      /* asks Elasticsearch for a sign of life */ \
-	X(CLAIMING, 300)   /* rows arrive and become a request body */ \
+#define WORKER_STATES(X)                                                        \
+	X(OFFLINE, 0)     /* waits to connect again */                          \
+	X(CONNECTING, 0)  /* conn has its own timer */                          \
+	X(INSPECTING, 30) /* is the table fit for use? */                       \
+	X(IDLE, 0)                                                              \
+	X(CHECKING, 120)   /* --once: is anything left? */                      \
+	X(PROBING, 0)      /* asks Elasticsearch for a sign of life */          \
+	X(CLAIMING, 300)   /* rows arrive and become a request body */          \
 	X(SENDING, 0)      /* a request is in flight; http has its own timer */ \
-	X(DISCARDING, 300) /* reads rows that nobody will send any more */ \
-	X(SETTLING, 120)   /* writes fates and commits */ \
-	X(ROLLING_BACK, 60) \
-	X(SIEVING, 300)    /* looks for rows on which the mapping fails */
+	X(DISCARDING, 300) /* reads rows that nobody will send any more */      \
+	X(SETTLING, 120)   /* writes fates and commits */                       \
+	X(ROLLING_BACK, 60)                                                     \
+	X(SIEVING, 300) /* looks for rows on which the mapping fails */
 
-#define WORKER_EVENTS(X) \
-	X(CONNECT)   /* time to connect */ \
-	X(UP)        /* connected */ \
-	X(DOWN)      /* connection refused or lost */ \
-	X(TIMEOUT)   /* the state took too long */ \
-	X(FIT)       /* the table may be used */ \
-	X(UNFIT)     /* it may not, or looking failed */ \
-	X(GO)        /* claim */ \
-	X(PROBE)     /* see whether Elasticsearch is back */ \
-	X(CHECK)     /* see whether anything is left */ \
-	X(CHECKED)   /* the answer came */ \
-	X(ALIVE)     /* Elasticsearch answered the probe */ \
-	X(NO_SIGN)   /* it did not */ \
-	X(SEND)      /* a request is ready */ \
+#define WORKER_EVENTS(X)                                                   \
+	X(CONNECT)   /* time to connect */                                 \
+	X(UP)        /* connected */                                       \
+	X(DOWN)      /* connection refused or lost */                      \
+	X(TIMEOUT)   /* the state took too long */                         \
+	X(FIT)       /* the table may be used */                           \
+	X(UNFIT)     /* it may not, or looking failed */                   \
+	X(GO)        /* claim */                                           \
+	X(PROBE)     /* see whether Elasticsearch is back */               \
+	X(CHECK)     /* see whether anything is left */                    \
+	X(CHECKED)   /* the answer came */                                 \
+	X(ALIVE)     /* Elasticsearch answered the probe */                \
+	X(NO_SIGN)   /* it did not */                                      \
+	X(SEND)      /* a request is ready */                              \
 	X(MORE_ROWS) /* the body is free again, the claim has more rows */ \
-	X(DISCARD)   /* the claim has more rows, but sending is over */ \
-	X(SETTLE)    /* all that could be sent was judged */ \
-	X(RELEASE)   /* nothing to write: give the rows back */ \
-	X(SETTLED)   /* committed */ \
-	X(RELEASED)  /* rolled back */ \
-	X(SIEVE)     /* rolled back, and some row's mapping fails */ \
+	X(DISCARD)   /* the claim has more rows, but sending is over */    \
+	X(SETTLE)    /* all that could be sent was judged */               \
+	X(RELEASE)   /* nothing to write: give the rows back */            \
+	X(SETTLED)   /* committed */                                       \
+	X(RELEASED)  /* rolled back */                                     \
+	X(SIEVE)     /* rolled back, and some row's mapping fails */       \
 	X(SQL_FAILED)
 
 enum worker_state {
@@ -81,7 +81,7 @@ struct worker {
 	struct conn *conn;
 	struct http_call *call;
 	struct backoff reconnect;
-	ev_timer timer; // of the state
+	ev_timer timer;   // of the state
 	struct err error; // of the last failure
 	// INSPECTING and CHECKING:
 	struct inspection found;
@@ -90,10 +90,10 @@ struct worker {
 	struct lane_plan plan;
 	struct batch *batch;
 	struct buf body;
-	struct range range;     // in flight
-	uint32_t lanes;         // granted, a bit each
+	struct range range; // in flight
+	uint32_t lanes;     // granted, a bit each
 	int64_t per_lane;
-	int64_t rows, bytes;    // of this claim
+	int64_t rows, bytes;     // of this claim
 	int64_t claimed_boot_ms; // when BEGIN was sent
 	int64_t discarded;
 	bool claiming;     // the lanes of the plan are reserved

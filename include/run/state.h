@@ -57,8 +57,8 @@ struct relay {
 	// Life:
 	int64_t started_ms;
 	int64_t highest; // --once: no row above this id; INT64_MAX for the daemon
-	bool inspected;        // the table was fit for use at least once
-	bool unfit;            // said that it is not
+	bool inspected;  // the table was fit for use at least once
+	bool unfit;      // said that it is not
 	bool stopping;
 	bool maybe_done;       // --once: a sweep of every lane found nothing
 	bool asked_while_away; // --once: whether there is anything to wait for

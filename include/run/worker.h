@@ -10,13 +10,13 @@ struct relay;
 struct worker;
 
 struct worker *worker_new(struct relay *r, int number); // not connected: worker_start
-void worker_free(struct worker *w);                     // NULL is fine; an open transaction is rolled back by the server
+void worker_free(struct worker *w); // NULL is fine; an open transaction is rolled back by the server
 void worker_start(struct worker *w);
 
 // Orders; each is legal only while worker_is_idle.
 bool worker_is_idle(const struct worker *w);
-void worker_claim(struct worker *w); // takes what lanes are free
-void worker_probe(struct worker *w); // asks Elasticsearch for a sign of life, then claims
+void worker_claim(struct worker *w);      // takes what lanes are free
+void worker_probe(struct worker *w);      // asks Elasticsearch for a sign of life, then claims
 void worker_check_left(struct worker *w); // --once: is anything left?
 // Nothing in flight: the relay may stop.
 bool worker_is_quiet(const struct worker *w);

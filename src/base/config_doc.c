@@ -81,6 +81,28 @@ void config_print_sample(FILE *out)
 	}
 }
 
+void config_print_man(FILE *out)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		const struct option_row *o = &options[i];
+		char flag[OPTION_NAME_SIZE];
+		option_flag_name(o, flag);
+		auto_buf type;
+		buf_init(&type, TEXT_MAX);
+		add_type(o, &type);
+		if (option_starts_section(i))
+			fprintf(out, ".SS [%s]\n%s\n", o->section, option_section_help(o->section));
+		fprintf(out, ".TP\n.B \\-\\-%s\n", flag);
+		for (const char *p = o->help; *p; p++) {
+			if (*p == '\\')
+				fputs("\\e", out);
+			else
+				fputc(*p, out);
+		}
+		fprintf(out, "\n(%s%s%s)\n", buf_str(&type), *o->def ? "; default " : "", o->def);
+	}
+}
+
 // A | would end the cell.
 static void put_cell(FILE *out, const char *text)
 {

@@ -29,10 +29,13 @@ int cmd_config(const struct call *call, struct err *e)
 		config_print_sample(stdout);
 	else if (strcmp(what, "reference") == 0)
 		config_print_reference(stdout);
+	else if (strcmp(what, "man") == 0)
+		command_print_man(stdout, call->version);
 	else if (strcmp(what, "fsm") == 0)
 		print_fsm();
 	else
-		return err_set(e, ERR_USAGE, "config %s: no such thing; it is config [sample|reference|fsm]", what),
+		return err_set(e, ERR_USAGE,
+			       "config %s: no such thing; it is config [sample|reference|man|fsm]", what),
 		       err_exit_code(ERR_USAGE);
 	return 0;
 }

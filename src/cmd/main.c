@@ -8,71 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_CONFIG "/etc/outboxd/outboxd.conf"
-
-static const struct flag run_flags[] = {
-	{ "once", NULL, "deliver what is there now, then exit (0 all delivered, 65 some events went dead, 75 events left)" },
-	{ NULL, NULL, NULL },
-};
-static const struct flag init_flags[] = {
-	{ "print", NULL, "only print the SQL" },
-	{ "notify", NULL, "also install the trigger that wakes the relays at once" },
-	{ NULL, NULL, NULL },
-};
-static const struct flag json_flags[] = {
-	{ "json", NULL, "for programs" },
-	{ NULL, NULL, NULL },
-};
-static const struct flag dead_flags[] = {
-	{ "id", "IDS", "only these events: 12 or 12,15" },
-	{ "limit", "N", "at most so many (100)" },
-	{ "json", NULL, "for programs" },
-	{ NULL, NULL, NULL },
-};
-static const struct flag requeue_flags[] = {
-	{ "id", "IDS", "these events: 12 or 12,15" },
-	{ "all", NULL, "every dead event" },
-	{ "json", NULL, "for programs" },
-	{ NULL, NULL, NULL },
-};
-
-static const struct command commands[] = {
-	{ "run", "deliver events until stopped (the default)", "[--once]", true, run_flags, cmd_run },
-	{ "init", "create or upgrade the outbox table", "[--print] [--notify]", true, init_flags, cmd_init },
-	{ "status", "how many events are pending, waiting and dead", "[--json]", true, json_flags, cmd_status },
-	{ "dead", "list the events that were given up, with their errors", "[IDS] [--limit N] [--json]", true, dead_flags,
-	  cmd_dead },
-	{ "requeue", "make dead events pending again", "IDS | --all", true, requeue_flags, cmd_requeue },
-	{ "config", "show each setting and where it comes from", "[sample | reference | fsm] [--json]", false, json_flags,
-	  cmd_config },
-};
-
-static const struct command *find_command(const char *name)
-{
-	for (size_t i = 0; i < array_len(commands); i++) {
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
-	}
-	return NULL;
-}
-
-static void print_help(FILE *out)
-{
-	fprintf(out, "outboxd - delivers every committed event of a PostgreSQL outbox table to Elasticsearch or OpenSearch\n\n"
-		     "usage: outboxd [COMMAND] [--config FILE] [--SECTION-KEY VALUE ...]\n\ncommands:\n");
-	for (size_t i = 0; i < array_len(commands); i++) {
-		fprintf(out, "  %-8s %-34s %s\n", commands[i].name, commands[i].usage, commands[i].summary);
-		for (const struct flag *f = commands[i].flags; f->name; f++)
-			fprintf(out, "             --%s%s%s: %s\n", f->name, f->value_name ? " " : "",
-				f->value_name ? f->value_name : "", f->help);
-	}
-	fprintf(out, "\ngeneral flags:\n"
-		     "  --config FILE   configuration file (%s when it exists; OUTBOXD_CONFIG)\n"
-		     "  --help, --version\n\n"
-		     "settings (also in the file as [section] key = value, or as OUTBOXD_SECTION_KEY):\n", DEFAULT_CONFIG);
-	config_print_flags(out);
-}
-
 // The command line while it is read. Settings are applied after file and environment.
 struct line {
 	const struct command *command;
@@ -136,7 +71,8 @@ static bool read_flag(struct line *l, char **argv, int argc, int *i, struct err 
 	if (strcmp(name, "version") == 0)
 		return l->version = true;
 	flag = find_flag(l->command, name);
-	takes_value = flag ? flag->value_name != NULL : strcmp(name, "config") == 0 || !config_flag_is_bool(name);
+	takes_value = flag ? flag->value_name != NULL
+			   : strcmp(name, "config") == 0 || !config_flag_is_bool(name);
 	if (!value && takes_value) {
 		if (*i + 1 >= argc)
 			return err_set(e, ERR_USAGE, "--%s needs a value", name);
@@ -155,9 +91,9 @@ static bool read_flag(struct line *l, char **argv, int argc, int *i, struct err 
 
 static bool read_line(struct line *l, char **argv, int argc, struct err *e)
 {
-	l->command = &commands[0];
+	l->command = command_find("run");
 	for (int i = 1; i < argc && argv[i][0] != '-'; i++) {
-		l->command = find_command(argv[i]);
+		l->command = command_find(argv[i]);
 		if (!l->command)
 			return err_set(e, ERR_USAGE, "%s: no such command; see outboxd --help", argv[i]);
 		break;
@@ -225,7 +161,9 @@ int main(int argc, char **argv)
 	auto_free const char **values = mem_calloc(most, sizeof(*values));
 	auto_free const char **words = mem_calloc(most, sizeof(*words));
 	struct call call = { .version = OUTBOXD_VERSION };
-	struct line line = { .setting_names = names, .setting_values = values, .words = words, .call = &call };
+	struct line line = {
+		.setting_names = names, .setting_values = values, .words = words, .call = &call
+	};
 	struct config config;
 	struct err e = { 0 };
 	int code;
@@ -233,7 +171,7 @@ int main(int argc, char **argv)
 	if (!read_line(&line, argv, argc, &e))
 		return fail(&e);
 	if (line.help) {
-		print_help(stdout);
+		command_print_help(stdout);
 		return 0;
 	}
 	if (line.version) {

@@ -52,7 +52,8 @@ static void print_json(const struct pg_result *res)
 		for (int c = 0; c < sync_columns(res); c++) {
 			const char *text = sync_text(res, r, c);
 
-			json_object_set_new(object, sync_column(res, c), text ? json_string(text) : json_null());
+			json_object_set_new(object, sync_column(res, c),
+					    text ? json_string(text) : json_null());
 		}
 		json_array_append_new(list, object);
 	}

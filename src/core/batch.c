@@ -5,6 +5,9 @@
 
 #include <assert.h>
 #include <string.h>
+
+// uthash would exit() when memory is gone; ours aborts like everything else.
+#define uthash_malloc(size) mem_calloc(1, size)
 #include <uthash.h>
 
 struct document {
@@ -36,8 +39,9 @@ struct batch {
 const char *fate_name(enum fate f)
 {
 	static const char *const names[FATE_COUNT_] = {
-		[FATE_RETURNED] = "returned", [FATE_DELIVERED] = "delivered", [FATE_SUPERSEDED] = "superseded",
-		[FATE_DEAD] = "dead",	      [FATE_WAITING] = "waiting",
+		[FATE_RETURNED] = "returned",     [FATE_DELIVERED] = "delivered",
+		[FATE_SUPERSEDED] = "superseded", [FATE_DEAD] = "dead",
+		[FATE_WAITING] = "waiting",
 	};
 	return names[f];
 }

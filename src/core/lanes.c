@@ -79,7 +79,8 @@ static void release(struct lane *lane, bool committed, int64_t per_lane)
 	if (!committed || lane->returned)
 		lane->bound = lane->from; // they must be found again
 	else if (lane->rows >= per_lane || lane->highest > lane->bound)
-		lane->bound = lane->highest; // after a full claim of a sweep this goes back: the sweep goes on from there
+		lane->bound =
+			lane->highest; // after a full claim of a sweep this goes back: the sweep goes on from there
 }
 
 void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane)

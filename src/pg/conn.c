@@ -22,7 +22,8 @@ struct conn {
 	PGconn *pg;
 	enum conn_state state;
 	ev_io io;
-	ev_timer timeout; // of OPENING; every other wait is bounded by the owner and by the server's time-outs
+	ev_timer
+		timeout; // of OPENING; every other wait is bounded by the owner and by the server's time-outs
 	// The script that runs:
 	int step, step_count;
 	bool stream[SCRIPT_STEPS_MAX];
@@ -34,7 +35,8 @@ struct conn {
 static void on_io(struct ev_loop *loop, ev_io *w, int revents);
 static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents);
 
-struct conn *conn_new(struct ev_loop *loop, const char *dsn, const struct conn_callbacks *callbacks, void *arg)
+struct conn *conn_new(struct ev_loop *loop, const char *dsn, const struct conn_callbacks *callbacks,
+		      void *arg)
 {
 	struct conn *c = mem_calloc(1, sizeof(*c));
 
@@ -111,9 +113,15 @@ static void ignore_notice(void *arg, const PGresult *res)
 // last. Nothing else is set at start, since a transaction pooler refuses unknown start parameters.
 static PGconn *start(const char *dsn)
 {
-	static const char *const keys[] = { "fallback_application_name", "client_encoding", "connect_timeout",
-					    "keepalives_idle",           "keepalives_interval", "keepalives_count",
-					    "tcp_user_timeout",          "dbname",              NULL };
+	static const char *const keys[] = { "fallback_application_name",
+					    "client_encoding",
+					    "connect_timeout",
+					    "keepalives_idle",
+					    "keepalives_interval",
+					    "keepalives_count",
+					    "tcp_user_timeout",
+					    "dbname",
+					    NULL };
 	const char *const values[] = { "outboxd", "UTF8", "10", "10", "5", "3", "20000", dsn, NULL };
 
 	return PQconnectStartParams(keys, values, 1);
@@ -238,7 +246,8 @@ static void note_error(struct conn *c, const PGresult *res)
 		return;
 	c->result.ok = false;
 	c->result.failed_step = c->step;
-	err_set(e, ERR_REFUSED, "%s%s%s", text ? text : PQresultErrorMessage(res), hint ? "; " : "", hint ? hint : "");
+	err_set(e, ERR_REFUSED, "%s%s%s", text ? text : PQresultErrorMessage(res), hint ? "; " : "",
+		hint ? hint : "");
 	if (state)
 		memcpy(e->sqlstate, state, strnlen(state, sizeof(e->sqlstate) - 1));
 }

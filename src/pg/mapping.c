@@ -39,7 +39,8 @@ static size_t token(const char *s, bool *ret_word)
 
 	*ret_word = false;
 	if (isalpha((unsigned char)*s) || *s == '_' || (unsigned char)*s >= 0x80) {
-		while (isalnum((unsigned char)s[n]) || s[n] == '_' || s[n] == '$' || (unsigned char)s[n] >= 0x80)
+		while (isalnum((unsigned char)s[n]) || s[n] == '_' || s[n] == '$' ||
+		       (unsigned char)s[n] >= 0x80)
 			n++;
 		*ret_word = true;
 		return n;
@@ -147,8 +148,10 @@ static bool read_table(const char *text, struct buf *schema, struct buf *name, s
 	}
 	if (ok && *s == '\0' && name->len <= NAME_MAX_BYTES)
 		return true;
-	return err_set(e, ERR_CONFIG, "outbox.table: \"%s\" is not the name of a table; write table, schema.table or "
-		       "\"Quoted\".\"Names\", each at most 63 bytes", text);
+	return err_set(e, ERR_CONFIG,
+		       "outbox.table: \"%s\" is not the name of a table; write table, schema.table or "
+		       "\"Quoted\".\"Names\", each at most 63 bytes",
+		       text);
 }
 
 static uint32_t hash_text(const char *text, uint32_t h)
@@ -198,7 +201,8 @@ static bool set_names(struct mapping *m, const char *table, struct err *e)
 	if (!read_table(table, &schema, &name, e))
 		return false;
 	// The index is named after what it indexes: with another key, `init` makes another one.
-	snprintf(suffix, sizeof(suffix), "_lane_%08x", hash_text(m->id_column, hash_text(m->key_column, 2166136261u)));
+	snprintf(suffix, sizeof(suffix), "_lane_%08x",
+		 hash_text(m->id_column, hash_text(m->key_column, 2166136261u)));
 	m->table = qualified(&schema, &name, "");
 	m->lane_index = qualified(&schema, &name, suffix);
 	m->lane_index_name = qualified(&none, &name, suffix);

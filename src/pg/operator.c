@@ -29,8 +29,8 @@ static void advise(const struct config *config, struct err *e)
 	err_prefix(e, "table %s is not ready, run `outboxd init`", config->outbox_table);
 }
 
-static struct pg_result *query(const struct config *config, const char *sql, const char *const *params, int count,
-			       struct err *e)
+static struct pg_result *query(const struct config *config, const char *sql, const char *const *params,
+			       int count, struct err *e)
 {
 	struct pg_result *res = NULL;
 	struct mapping m;

@@ -123,10 +123,11 @@ void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
 		array_add_text(&o->paused, claim->paused[i], strlen(claim->paused[i]));
 
 	const struct param settings[] = { param_text(idle), param_text(statement) };
-	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds), param_binary(&o->wanted),
-				       param_binary(&o->upto) };
-	const struct param rows[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds), param_binary(&o->per_lane),
-				      param_binary(&o->upto), param_binary(&o->paused) };
+	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
+				       param_binary(&o->wanted), param_binary(&o->upto) };
+	const struct param rows[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
+				      param_binary(&o->per_lane), param_binary(&o->upto),
+				      param_binary(&o->paused) };
 	const struct step steps[] = {
 		{ .sql = sql_query_begin },
 		{ .sql = strstr(sql_query_settings, "SELECT"), .params = settings, .param_count = 2 },
@@ -227,8 +228,8 @@ void outbox_sieve(struct outbox *o, struct conn *c, const struct claim *claim)
 	fill_lanes(o, claim);
 
 	const struct param settings[] = { param_text(timeout), param_text(timeout) };
-	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds), param_binary(&o->wanted),
-				       param_binary(&o->upto) };
+	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
+				       param_binary(&o->wanted), param_binary(&o->upto) };
 	const struct param limits[] = { param_text(limit) };
 	const struct step steps[] = {
 		{ .sql = sql_query_begin },

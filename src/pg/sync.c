@@ -27,8 +27,8 @@ static void one_line(char *text)
 
 struct sync *sync_open(const char *dsn, struct err *e)
 {
-	static const char *const keys[] = { "fallback_application_name", "client_encoding", "connect_timeout", "dbname",
-					    NULL };
+	static const char *const keys[] = { "fallback_application_name", "client_encoding", "connect_timeout",
+					    "dbname", NULL };
 	const char *const values[] = { "outboxd", "UTF8", "10", dsn, NULL };
 	struct sync *s = mem_calloc(1, sizeof(*s));
 
@@ -57,8 +57,8 @@ static bool fail(const PGresult *res, const PGconn *pg, struct err *e)
 	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
 
-	err_set(e, state ? ERR_REFUSED : ERR_UNAVAILABLE, "%s%s%s", text ? text : PQerrorMessage(pg), hint ? "; " : "",
-		hint ? hint : "");
+	err_set(e, state ? ERR_REFUSED : ERR_UNAVAILABLE, "%s%s%s", text ? text : PQerrorMessage(pg),
+		hint ? "; " : "", hint ? hint : "");
 	one_line(e->text);
 	e->sqlstate[0] = '\0';
 	if (state)
@@ -80,7 +80,8 @@ bool sync_exec(struct sync *s, const char *sql, struct err *e)
 	return ok;
 }
 
-struct pg_result *sync_query(struct sync *s, const char *sql, const char *const *params, int count, struct err *e)
+struct pg_result *sync_query(struct sync *s, const char *sql, const char *const *params, int count,
+			     struct err *e)
 {
 	PGresult *res = PQexecParams(s->pg, sql, count, NULL, params, NULL, NULL, 0);
 

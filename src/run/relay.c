@@ -194,10 +194,13 @@ static void on_dump(struct ev_loop *loop, ev_signal *w, int revents)
 	(void)loop;
 	(void)revents;
 	for (int i = 0; i < r->worker_count; i++)
-		log_info("worker_state", kv_int("worker", i), kv_str("state", worker_state_name(r->workers[i])));
-	log_info("relay_state", kv_int("claimed", r->tally.claimed), kv_bool("elasticsearch_away", r->elasticsearch.open),
+		log_info("worker_state", kv_int("worker", i),
+			 kv_str("state", worker_state_name(r->workers[i])));
+	log_info("relay_state", kv_int("claimed", r->tally.claimed),
+		 kv_bool("elasticsearch_away", r->elasticsearch.open),
 		 kv_int("paused_indexes", r->paused.count), kv_int("free_lanes", lanes_free_count(&r->lanes)),
-		 kv_int("rows", r->pace.rows), kv_int("bytes", r->pace.bytes), kv_bool("notified", r->pace.notified));
+		 kv_int("rows", r->pace.rows), kv_int("bytes", r->pace.bytes),
+		 kv_bool("notified", r->pace.notified));
 }
 
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
@@ -207,19 +210,22 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
-	if (r->away_since_ms && r->config->relay_once_timeout == 0 && now_ms - r->away_since_ms > AWAY_MAX_MS) {
-		log_error("gave_up", kv_str("why", "a server stayed away"), kv_int("seconds", AWAY_MAX_MS / 1000));
+	if (r->away_since_ms && r->config->relay_once_timeout == 0 &&
+	    now_ms - r->away_since_ms > AWAY_MAX_MS) {
+		log_error("gave_up", kv_str("why", "a server stayed away"),
+			  kv_int("seconds", AWAY_MAX_MS / 1000));
 		relay_quit(r, 75);
 		return;
 	}
 	if (++r->ticks % PROGRESS_TICKS == 0)
 		log_info("progress", kv_int("delivered", r->tally.fates[FATE_DELIVERED]),
-			 kv_int("superseded", r->tally.fates[FATE_SUPERSEDED]), kv_int("dead", r->tally.fates[FATE_DEAD]),
+			 kv_int("superseded", r->tally.fates[FATE_SUPERSEDED]),
+			 kv_int("dead", r->tally.fates[FATE_DEAD]),
 			 kv_int("seconds", (now_ms - r->started_ms) / 1000));
 }
 
-static void watch_timer(struct relay *r, ev_timer *t, void (*cb)(struct ev_loop *, ev_timer *, int), double after,
-			double repeat)
+static void watch_timer(struct relay *r, ev_timer *t, void (*cb)(struct ev_loop *, ev_timer *, int),
+			double after, double repeat)
 {
 	ev_init(t, cb);
 	ev_timer_set(t, after, repeat);
@@ -228,7 +234,8 @@ static void watch_timer(struct relay *r, ev_timer *t, void (*cb)(struct ev_loop 
 		ev_timer_start(r->loop, t);
 }
 
-static void watch_signal(struct relay *r, ev_signal *s, void (*cb)(struct ev_loop *, ev_signal *, int), int number)
+static void watch_signal(struct relay *r, ev_signal *s, void (*cb)(struct ev_loop *, ev_signal *, int),
+			 int number)
 {
 	ev_init(s, cb);
 	ev_signal_set(s, number);
@@ -321,10 +328,11 @@ static void log_end(const struct relay *r)
 {
 	const int64_t *f = r->tally.fates;
 
-	log_info(r->once ? "drained" : "stopped", kv_int("exit", r->exit_code), kv_int("claimed", r->tally.claimed),
-		 kv_int("delivered", f[FATE_DELIVERED]), kv_int("superseded", f[FATE_SUPERSEDED]),
-		 kv_int("dead", f[FATE_DEAD] + r->tally.sieved), kv_int("waiting", f[FATE_WAITING]),
-		 kv_int("returned", f[FATE_RETURNED]), kv_int("requests", r->tally.requests),
+	log_info(r->once ? "drained" : "stopped", kv_int("exit", r->exit_code),
+		 kv_int("claimed", r->tally.claimed), kv_int("delivered", f[FATE_DELIVERED]),
+		 kv_int("superseded", f[FATE_SUPERSEDED]), kv_int("dead", f[FATE_DEAD] + r->tally.sieved),
+		 kv_int("waiting", f[FATE_WAITING]), kv_int("returned", f[FATE_RETURNED]),
+		 kv_int("requests", r->tally.requests),
 		 kv_real("seconds", (double)(clock_boot_ms() - r->started_ms) / 1000.0));
 }
 

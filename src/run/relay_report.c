@@ -40,7 +40,8 @@ void relay_postgres_up(struct relay *r)
 void relay_postgres_down(struct relay *r, const struct err *e)
 {
 	if (circuit_failed(&r->postgres, clock_boot_ms(), -1, &r->rng) && !r->stopping)
-		log_warn("postgres_away", kv_err(e), kv_str("then", "trying again for ever, rows stay pending"));
+		log_warn("postgres_away", kv_err(e),
+			 kv_str("then", "trying again for ever, rows stay pending"));
 	away(r);
 }
 
@@ -62,10 +63,12 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 	if (!found->table_exists)
 		return unfit(r, ERR_CONFIG, "the table does not exist", "run `outboxd init`; looking again");
 	if (!found->columns_complete)
-		return unfit(r, ERR_CONFIG, "the table lacks columns of outboxd", "run `outboxd init`; looking again");
+		return unfit(r, ERR_CONFIG, "the table lacks columns of outboxd",
+			     "run `outboxd init`; looking again");
 	if (found->read_only)
-		return unfit(r, ERR_UNAVAILABLE, "the server is read-only, a standby?",
-			     "name all hosts in postgres.dsn with target_session_attrs=read-write; looking again");
+		return unfit(
+			r, ERR_UNAVAILABLE, "the server is read-only, a standby?",
+			"name all hosts in postgres.dsn with target_session_attrs=read-write; looking again");
 	if (r->unfit)
 		log_info("table_fit", kv_str("table", r->config->outbox_table));
 	r->unfit = false;
@@ -81,9 +84,11 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 void relay_elasticsearch_failed(struct relay *r, const char *why, int64_t retry_after_ms)
 {
 	if (circuit_failed(&r->elasticsearch, clock_boot_ms(), retry_after_ms, &r->rng))
-		log_warn("elasticsearch_away", kv_str("error", why), kv_str("then", "trying again for ever, rows stay pending"));
+		log_warn("elasticsearch_away", kv_str("error", why),
+			 kv_str("then", "trying again for ever, rows stay pending"));
 	else
-		log_debug("elasticsearch_still_away", kv_str("error", why), kv_int("failures", r->elasticsearch.failures));
+		log_debug("elasticsearch_still_away", kv_str("error", why),
+			  kv_int("failures", r->elasticsearch.failures));
 	away(r);
 }
 
@@ -105,8 +110,8 @@ void relay_sql_failed(struct relay *r, const char *what, const struct err *e)
 
 	if (circuit_failed(&r->sql, clock_boot_ms(), fix ? r->config->retry_cap / 4 : -1, &r->rng))
 		log_warn("sql_failed", kv_str("in", what), kv_str("sqlstate", e->sqlstate), kv_err(e),
-			 kv_str("then", fix ? "correct the mapping, the table or the privileges; trying again" :
-					      "trying again, rows stay pending"));
+			 kv_str("then", fix ? "correct the mapping, the table or the privileges; trying again"
+					    : "trying again, rows stay pending"));
 	if (fix && r->once)
 		relay_quit(r, err_exit_code(ERR_CONFIG));
 }
@@ -136,8 +141,10 @@ void relay_sieved(struct relay *r, int64_t rows)
 
 void relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason)
 {
-	if (paused_add(&r->paused, index, type, clock_boot_ms(), r->config->retry_base, r->config->retry_cap, &r->rng))
-		log_warn("index_paused", kv_str("index", index), kv_str("type", type), kv_str("reason", reason),
+	if (paused_add(&r->paused, index, type, clock_boot_ms(), r->config->retry_base, r->config->retry_cap,
+		       &r->rng))
+		log_warn("index_paused", kv_str("index", index), kv_str("type", type),
+			 kv_str("reason", reason),
 			 kv_str("then", "its events stay pending, it is tried again from time to time"));
 }
 

@@ -46,8 +46,8 @@ void worker_dispatch(struct worker *w, enum worker_event on)
 	const struct worker_rule *rule = worker_find_rule(w->state, on);
 
 	if (!rule) {
-		log_error("bug_no_rule", kv_int("worker", w->number), kv_str("state", worker_state_text(w->state)),
-			  kv_str("on", worker_event_text(on)));
+		log_error("bug_no_rule", kv_int("worker", w->number),
+			  kv_str("state", worker_state_text(w->state)), kv_str("on", worker_event_text(on)));
 		rule = &lost;
 	}
 	log_debug("worker", kv_int("worker", w->number), kv_str("from", worker_state_text(w->state)),
@@ -135,7 +135,8 @@ static void check_marks(const struct worker *w, const struct script_result *resu
 	size_t rows = batch_fates(w->batch, FATE_DELIVERED) + batch_fates(w->batch, FATE_SUPERSEDED);
 
 	if (result->ok && result->affected[SETTLE_STEP_MARK] != (int64_t)rows)
-		log_error("rows_not_marked", kv_int("rows", (int64_t)rows - result->affected[SETTLE_STEP_MARK]),
+		log_error("rows_not_marked",
+			  kv_int("rows", (int64_t)rows - result->affected[SETTLE_STEP_MARK]),
 			  kv_str("see", "triggers and row security of the outbox table"));
 }
 
@@ -234,7 +235,8 @@ bool worker_is_idle(const struct worker *w)
 
 bool worker_is_quiet(const struct worker *w)
 {
-	return w->state == W_IDLE || w->state == W_OFFLINE || w->state == W_CONNECTING || w->state == W_INSPECTING;
+	return w->state == W_IDLE || w->state == W_OFFLINE || w->state == W_CONNECTING ||
+	       w->state == W_INSPECTING;
 }
 
 const char *worker_state_name(const struct worker *w)

@@ -39,7 +39,8 @@ void worker_act_claim(struct worker *w)
 	lanes = share_of_lanes(r) < w->plan.count ? share_of_lanes(r) : w->plan.count;
 	w->per_lane = lanes > 0 && r->pace.rows > lanes ? r->pace.rows / lanes : 1;
 	w->lanes = 0;
-	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->accepted_any = w->parked = w->sieve = w->failed = false;
+	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->accepted_any = w->parked =
+		w->sieve = w->failed = false;
 	w->rows = w->bytes = w->discarded = 0;
 	w->lone_refusals = 0;
 	w->stream_open = w->claiming = true;
@@ -82,7 +83,8 @@ static void lanes_known(struct worker *w, uint32_t lanes)
 static bool take_row(struct worker *w, const struct row *row)
 {
 	size_t limit = (size_t)w->relay->pace.bytes, start = w->body.len, number;
-	struct refusal why = { .type = "document_too_large", .reason = "larger than 256 MB with its action line" };
+	struct refusal why = { .type = "document_too_large",
+			       .reason = "larger than 256 MB with its action line" };
 	bool held;
 	enum op op;
 
@@ -149,9 +151,9 @@ static void log_dead(const struct worker *w)
 
 		if (batch_entry(w->batch, i)->fate != FATE_DEAD)
 			continue;
-		log_error("events_dead", kv_int("events", (int64_t)dead), kv_int("first_id", batch_entry(w->batch, i)->id),
-			  kv_str("type", t ? t->type : ""), kv_int("status", t ? t->status : 0),
-			  kv_str("see", "outboxd dead"));
+		log_error("events_dead", kv_int("events", (int64_t)dead),
+			  kv_int("first_id", batch_entry(w->batch, i)->id), kv_str("type", t ? t->type : ""),
+			  kv_int("status", t ? t->status : 0), kv_str("see", "outboxd dead"));
 		return;
 	}
 }

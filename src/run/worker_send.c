@@ -120,12 +120,14 @@ static void judge_item(void *arg, size_t position, const struct bulk_item *item)
 	}
 }
 
-static void describe_failure(const struct http_reply *reply, const struct bulk_error *error, char *out, size_t cap)
+static void describe_failure(const struct http_reply *reply, const struct bulk_error *error, char *out,
+			     size_t cap)
 {
 	if (reply->fault != HTTP_FINE)
 		snprintf(out, cap, "%s: %s", http_fault_name(reply->fault), reply->fault_text);
 	else if (*reply->location)
-		snprintf(out, cap, "HTTP %d, redirected to %s (redirects are not followed: correct elasticsearch.url)",
+		snprintf(out, cap,
+			 "HTTP %d, redirected to %s (redirects are not followed: correct elasticsearch.url)",
 			 reply->status, reply->location);
 	else if (*error->type)
 		snprintf(out, cap, "HTTP %d %s: %s", reply->status, error->type, error->reason);
@@ -160,7 +162,8 @@ static void refuse_alone(struct worker *w, const struct http_reply *reply, const
 		return;
 	}
 	batch_judge(w->batch, entry, VERDICT_DEAD);
-	batch_set_trouble(w->batch, entry, reply->status, *error->type ? error->type : "request_refused", error->reason);
+	batch_set_trouble(w->batch, entry, reply->status, *error->type ? error->type : "request_refused",
+			  error->reason);
 }
 
 static void request_failed(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
@@ -176,7 +179,8 @@ static void request_failed(struct worker *w, const struct http_reply *reply, con
 	abandon(w);
 }
 
-static struct judgement judge_request(struct worker *w, const struct http_reply *reply, struct bulk_error *ret_error)
+static struct judgement judge_request(struct worker *w, const struct http_reply *reply,
+				      struct bulk_error *ret_error)
 {
 	size_t events = w->range.to - w->range.from;
 	struct err unreadable;
@@ -200,7 +204,8 @@ static struct judgement judge_request(struct worker *w, const struct http_reply 
 	return verdict_request(&facts);
 }
 
-static void act_on(struct worker *w, struct judgement j, const struct http_reply *reply, const struct bulk_error *error)
+static void act_on(struct worker *w, struct judgement j, const struct http_reply *reply,
+		   const struct bulk_error *error)
 {
 	struct relay *r = w->relay;
 	size_t start, end;
@@ -244,7 +249,8 @@ void worker_on_reply(void *arg, const struct http_reply *reply)
 
 	if (w->state == W_PROBING) {
 		// Any word of its own is a sign of life; whether it takes events, the events will tell.
-		if (reply->fault == HTTP_FINE && reply->status != 502 && reply->status != 503 && reply->status != 504) {
+		if (reply->fault == HTTP_FINE && reply->status != 502 && reply->status != 503 &&
+		    reply->status != 504) {
 			worker_dispatch(w, E_ALIVE);
 			return;
 		}
