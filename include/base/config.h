@@ -69,10 +69,12 @@ bool config_set_flag(struct config *c, const char *name, const char *value, bool
 		     struct err *e) must_check;
 // Is the option of that flag a boolean (so that --flag alone means true)?
 bool config_flag_is_bool(const char *name);
+bool config_flag_exists(const char *name);
 
-// What concerns more than one option, and what OPTF_* ask for (required values when `connects`, secret files
+// What concerns more than one option, and what OPTF_* ask for (required values of the servers that are needed, secret files
 // readable, no user:password in elasticsearch.url, username with password_file, ...).
-bool config_check(const struct config *c, bool connects, struct err *e) must_check;
+enum { NEEDS_POSTGRES = 1, NEEDS_ELASTICSEARCH = 2 };
+bool config_check(const struct config *c, unsigned needs, struct err *e) must_check;
 
 enum origin config_origin(const struct config *c, const char *section, const char *key);
 

@@ -32,13 +32,16 @@ struct command {
 	const char *name;
 	const char *summary;
 	const char *usage;        // after the name
-	bool connects;            // needs [postgres] dsn and the like
+	unsigned needs;           // NEEDS_*: the servers whose addresses must be known
+	int words;                // at most so many words after the name
 	const struct flag *flags; // ends with a NULL name
 	// Returns the exit code; with *e filled, main prints the sentence.
 	int (*run)(const struct call *call, struct err *e);
 };
 
 const struct command *command_find(const char *name); // NULL = no such command
+// The flag of a command, or of any command when that is NULL; NULL = no such flag.
+const struct flag *command_flag_find(const struct command *command, const char *name);
 void command_print_help(FILE *out);
 void command_print_man(FILE *out, const char *version); // docs/outboxd.8
 

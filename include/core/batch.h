@@ -28,8 +28,8 @@ struct entry {
 	struct tid tid;
 	int32_t lane;
 	int32_t attempts; // before this claim
-	int32_t newer;    // entry of the same document that replaces this one; -1 = none
-	int32_t trouble;  // index of its trouble; -1 = none
+	int32_t newer; // the next entry of the document that replaces this one or waits behind it; -1 = none
+	int32_t trouble; // index of its trouble; -1 = none
 	enum op op;
 	enum verdict verdict;
 	enum fate fate; // valid after batch_resolve

@@ -28,7 +28,7 @@ bool circuit_may_probe(const struct circuit *c, int64_t now_ms);
 // The probe ended without a word on the destination (the database went away, nothing to send).
 void circuit_probe_ended(struct circuit *c);
 
-// The indexes that are at fault, a handful at most: past that the list forgets the one with the shortest wait.
+// The indexes that are at fault, a handful at most.
 #define PAUSED_INDEXES_MAX 64
 struct paused_indexes {
 	int count;
@@ -39,7 +39,9 @@ struct paused_indexes {
 	} item[PAUSED_INDEXES_MAX];
 };
 void paused_done(struct paused_indexes *p);
-// Returns true when the index was not paused before (the one to log).
+// No room for one more, unless it is there already.
+bool paused_is_full(const struct paused_indexes *p, const char *name);
+// Returns true when the index was not paused before (the one to log). Only when it is not full.
 bool paused_add(struct paused_indexes *p, const char *name, const char *why, int64_t now_ms, int64_t base_ms,
 		int64_t cap_ms, struct rng *rng);
 // Fills in the names that get nothing at `now`; an index whose wait is over is left out, which is its probe.

@@ -41,6 +41,8 @@ void lanes_init(struct lanes *l, int64_t sweep_least_us);
 int lanes_free_count(const struct lanes *l);
 // Reserves every lane that no worker of this process holds, as candidates for one claim. now in microseconds.
 void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan);
+// Leaves only the lanes of the bits in the plan.
+void lanes_plan_narrow(struct lane_plan *plan, uint32_t lanes);
 bool lanes_sweep_due(const struct lanes *l, int64_t now_us);
 // The database granted `taken` (a bit per lane): the other candidates of the plan are free again.
 void lanes_granted(struct lanes *l, const struct lane_plan *plan, uint32_t taken);

@@ -42,8 +42,9 @@ int64_t pace_next_look(const struct pace *p, int64_t sweep_ms);
 
 // A claim of `rows` rows gave `bytes` bytes in all: adapts the number of rows to what fills one request.
 void pace_filled(struct pace *p, int64_t rows, int64_t bytes, bool full);
+void pace_fewer_rows(struct pace *p);               // a claim took longer than it may
 void pace_slow(struct pace *p);                     // 429, breakers: half of everything
-void pace_too_large(struct pace *p, int64_t bytes); // 413 or a reset for a request of so many bytes
+void pace_too_large(struct pace *p, int64_t bytes); // 413 for a request of so many bytes: never again
 void pace_good(struct pace *p);                     // a request was accepted
 
 #endif

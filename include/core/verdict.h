@@ -21,6 +21,7 @@ enum verdict {
 	VERDICT_SPLIT,         // too large or one bad apple: the same in two halves
 	VERDICT_SOLO,          // resend in a request of its own before judging
 	VERDICT_DEAD,          // refused for good
+	VERDICT_FUTURE,        // a version stands there that the table never drew: its ids went back
 	VERDICT_COUNT_         // number of verdicts
 };
 const char *verdict_name(enum verdict v); // "done", "superseded", "retry_item", ...

@@ -19,8 +19,11 @@ struct mapping {
 	char *journal; // the table of migrations, beside the outbox table
 	// Literals and derived expressions.
 	char *table_literal, *lane_index_literal, *channel, *channel_literal;
+	char *listen; // the statement
+	char *id_column_literal, *seq_index;
 	char *lane, *lane_class, *id_column, *key_column;
-	bool keyed_by_seq; // the debezium preset orders by a column that `init` adds
+	bool version_is_id; // so that a version says when it was drawn
+	bool keyed_by_seq;  // the debezium preset orders by a column that `init` adds
 };
 
 bool mapping_init(struct mapping *m, const struct config *config, struct err *e) must_check;

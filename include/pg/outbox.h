@@ -26,13 +26,16 @@ struct inspection {
 	bool lane_index_valid;
 	bool notify_trigger;
 	bool read_only;
+	bool plain;             // an ordinary table without children
 	int64_t server_version; // 150003
+	int64_t sequence;       // OID of the ids' sequence, 0 = none, or none that the versions come from
 	int64_t highest_id;     // only with with_highest
 };
 #define INSPECT_STEP_TABLE 0
 #define INSPECT_STEP_HIGHEST 1
 void outbox_inspect(struct outbox *o, struct conn *c, bool with_highest);
-void outbox_read_inspection(int step, const struct pg_result *res, int row, struct inspection *ret);
+void outbox_read_inspection(const struct outbox *o, int step, const struct pg_result *res, int row,
+			    struct inspection *ret);
 
 // Claim: BEGIN, settings, lanes, rows. The transaction stays open. Row callbacks come for CLAIM_STEP_LANES (one row:
 // outbox_read_lanes) and, streamed, for CLAIM_STEP_ROWS (outbox_read_row).
@@ -43,13 +46,14 @@ struct claim {
 	int64_t highest;           // no row above this id
 	const char *const *paused; // index names that get nothing for now
 	int paused_count;
-	int64_t idle_timeout_ms;      // the server ends the session after so long a silence
-	int64_t statement_timeout_ms; // and the claim statement, with all pauses in reading it, after so long
+	int64_t sequence;    // see inspection
+	int64_t patience_ms; // the server ends the session after so long a silence or statement
 };
 #define CLAIM_STEP_LANES 2
 #define CLAIM_STEP_ROWS 3
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim);
-uint32_t outbox_read_lanes(const struct pg_result *res, int row); // a bit per lane
+// A bit per lane; *ret_drawn = the highest id that the table ever drew, 0 = not known.
+uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn);
 void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked);
 
 // Writes the fates of a resolved batch and commits. parked: the claim saw refused rows, so accepted keys settle
@@ -64,9 +68,9 @@ void outbox_rollback(struct outbox *o, struct conn *c);
 #define SIEVE_STEP_COUNT 5
 void outbox_sieve(struct outbox *o, struct conn *c, const struct claim *claim);
 // One row, one bool: are there undelivered rows up to `highest`?
+// Sends a notification to whoever listens, this relay among them.
+void outbox_wake(struct outbox *o, struct conn *c);
 void outbox_left(struct outbox *o, struct conn *c, int64_t highest);
-// LISTEN, and one notification to ourselves: only if it arrives do wake-ups work (behind a transaction pooler LISTEN
-// is accepted and never delivers).
 void outbox_listen(struct outbox *o, struct conn *c);
 // Looks at `limit` rows above `above` and deletes those delivered longer than keep_ms ago. One row:
 // outbox_read_purge.

@@ -8,7 +8,7 @@ enum pg_action {
 	PG_REPEAT,    // the transaction may simply be tried again
 	PG_PAUSE,     // out of resources: try again later
 	PG_FIX,       // configuration, privileges or schema: say which, keep trying slowly
-	PG_ROW,       // a mapping expression failed on one row's data: find the row
+	PG_ROW, // anything else: in a claim, a mapping expression that failed on one row's data; find the row
 };
 enum pg_action sqlstate_action(const char *sqlstate); // "" = the connection is bad
 

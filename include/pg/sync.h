@@ -24,6 +24,7 @@ void sync_free(struct pg_result *res);
 int sync_rows(const struct pg_result *res);
 int sync_columns(const struct pg_result *res);
 const char *sync_column(const struct pg_result *res, int col);
+bool sync_is_number(const struct pg_result *res, int col);            // an integer or float8
 const char *sync_text(const struct pg_result *res, int row, int col); // NULL = SQL NULL
 long long sync_affected(struct pg_result *res);
 

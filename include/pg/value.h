@@ -32,6 +32,7 @@ void array_add_int4(struct buf *b, int32_t v);
 void array_add_int8(struct buf *b, int64_t v);
 void array_add_tid(struct buf *b, struct tid v);
 void array_add_text(struct buf *b, const char *text, size_t len);
+void value_oid(struct buf *b, uint32_t v); // b is cleared first
 void value_int8(struct buf *b, int64_t v); // b is cleared first
 #define ARRAY_INT4 23u
 #define ARRAY_INT8 20u

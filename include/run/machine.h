@@ -14,6 +14,7 @@
 	X(INSPECTING, 30) /* is the table fit for use? */                       \
 	X(IDLE, 0)                                                              \
 	X(CHECKING, 120)   /* --once: is anything left? */                      \
+	X(WAKING, 30)      /* sends a notification */                           \
 	X(PROBING, 0)      /* asks Elasticsearch for a sign of life */          \
 	X(CLAIMING, 300)   /* rows arrive and become a request body */          \
 	X(SENDING, 0)      /* a request is in flight; http has its own timer */ \
@@ -31,6 +32,7 @@
 	X(UNFIT)     /* it may not, or looking failed */                   \
 	X(GO)        /* claim */                                           \
 	X(PROBE)     /* see whether Elasticsearch is back */               \
+	X(WAKE)      /* notify whoever listens */                          \
 	X(CHECK)     /* see whether anything is left */                    \
 	X(CHECKED)   /* the answer came */                                 \
 	X(ALIVE)     /* Elasticsearch answered the probe */                \
@@ -91,6 +93,7 @@ struct worker {
 	struct batch *batch;
 	struct buf body;
 	struct range range; // in flight
+	int64_t drawn;      // highest id that the table ever drew; 0 = unknown
 	uint32_t lanes;     // granted, a bit each
 	int64_t per_lane;
 	int64_t rows, bytes;     // of this claim
@@ -120,7 +123,8 @@ int64_t worker_patience_ms(const struct relay *r); // the server ends a claim af
 // Actions (worker.c, worker_claim.c, worker_send.c).
 worker_action worker_act_connect, worker_act_retreat, worker_act_inspect, worker_act_rest, worker_act_check;
 worker_action worker_act_probe, worker_act_claim, worker_act_send, worker_act_resume, worker_act_settle;
-worker_action worker_act_rollback, worker_act_sieve, worker_act_finish, worker_act_drop, worker_act_leave;
+worker_action worker_act_rollback, worker_act_sieve, worker_act_finish, worker_act_drop, worker_act_leave,
+	worker_act_wake;
 
 // Translators: they fill fields and dispatch.
 bool worker_on_row(void *arg, int step, const struct pg_result *res, int row);

@@ -56,13 +56,18 @@ struct relay {
 	ev_signal term, intr, usr1;
 	// Life:
 	int64_t started_ms;
-	int64_t highest; // --once: no row above this id; INT64_MAX for the daemon
-	bool inspected;  // the table was fit for use at least once
-	bool unfit;      // said that it is not
+	int64_t highest;   // --once: no row above this id; INT64_MAX for the daemon
+	int64_t sequence;  // of the ids, 0 = unknown
+	bool trigger;      // the table has the wake-up trigger
+	bool test_wakeups; // the keeper listens: some other session shall notify it
+	int64_t future_said_ms;
+	bool inspected; // the table was fit for use at least once
+	bool unfit;     // said that it is not
 	bool stopping;
 	bool maybe_done;       // --once: a sweep of every lane found nothing
 	bool asked_while_away; // --once: whether there is anything to wait for
-	int64_t away_since_ms; // --once: a server has been away since; 0 = none is
+	int64_t moved;         // claimed and not given back
+	int64_t moved_ms;      // --once: when something was last delivered or given up
 	int exit_code;
 	int64_t ticks;
 	struct tally tally;
@@ -70,20 +75,29 @@ struct relay {
 
 // Something changed that may let a worker go on; looked at in the next turn of the loop.
 void relay_kick(struct relay *r);
+int64_t relay_reconnect_cap_ms(const struct relay *r); // longest pause between two attempts to connect
 // A worker's or the keeper's connection came up, was lost or refused. Says it once per outage.
 void relay_postgres_up(struct relay *r);
 void relay_postgres_down(struct relay *r, const struct err *e);
 // The table was looked at. False: it cannot be used now.
 bool relay_inspected(struct relay *r, const struct inspection *found);
-// Elasticsearch did not answer, or refused everything; or answered.
-void relay_elasticsearch_failed(struct relay *r, const char *why, int64_t retry_after_ms);
+// Elasticsearch did not answer (no word of HTTP: silent), or refused everything; or answered.
+struct failure {
+	const char *why;
+	int64_t retry_after_ms; // -1 = it named no time
+	bool silent;
+};
+void relay_elasticsearch_failed(struct relay *r, const struct failure *failure);
 void relay_elasticsearch_works(struct relay *r);
 // A claim or settlement failed on the side of PostgreSQL.
 void relay_sql_failed(struct relay *r, const char *what, const struct err *e);
 void relay_index_works(struct relay *r, const char *index, size_t len);
+// Event `id` was refused because of a version that the table never drew.
+void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn);
 // So many rows went dead because a mapping expression fails on them.
 void relay_sieved(struct relay *r, int64_t rows);
-void relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason);
+// False: too many indexes are at fault to wait for each on its own.
+bool relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason);
 // A claim and what follows it went well.
 void relay_sql_works(struct relay *r);
 // --once: is anything left that it is there for?

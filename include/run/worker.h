@@ -15,9 +15,10 @@ void worker_start(struct worker *w);
 
 // Orders; each is legal only while worker_is_idle.
 bool worker_is_idle(const struct worker *w);
-void worker_claim(struct worker *w);      // takes what lanes are free
-void worker_probe(struct worker *w);      // asks Elasticsearch for a sign of life, then claims
-void worker_check_left(struct worker *w); // --once: is anything left?
+void worker_claim(struct worker *w);          // takes what lanes are free
+void worker_probe(struct worker *w);          // asks Elasticsearch for a sign of life, then claims
+void worker_check_left(struct worker *w);     // --once: is anything left?
+void worker_wake_listeners(struct worker *w); // sends the notification that shows whether wake-ups arrive
 // Nothing in flight: the relay may stop.
 bool worker_is_quiet(const struct worker *w);
 const char *worker_state_name(const struct worker *w);

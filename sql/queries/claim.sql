@@ -1,9 +1,11 @@
 -- The rows of the lanes that were taken, each lane in id order. The mapping is evaluated outside the LIMIT: only
--- for claimed rows. The last column says whether any refused row exists (then delivered keys settle older ones).
-SELECT o.outboxd_tid, want.lane, ({id})::bigint, o.attempts, (extract(epoch FROM o.created_at) * 1000000)::bigint,
+-- for claimed rows. The last column says whether any refused row exists (then delivered keys settle older ones); its
+-- ORDER BY makes the planner take the index of refused rows, with or without statistics.
+SELECT o.outboxd_tid, want.lane, ({id})::bigint, o.attempts, CASE WHEN isfinite(o.created_at) THEN (extract(epoch FROM o.created_at) * 1000000)::bigint END,
        ({version})::bigint, ({index})::text, ({document_id})::text, ({operation})::text,
        ({routing})::text, ({pipeline})::text, ({document})::text,
-       (SELECT EXISTS (SELECT FROM {table} p WHERE p.processed = false AND p.error IS NOT NULL))
+       coalesce((SELECT true FROM {table} p WHERE p.processed = false AND p.error IS NOT NULL
+                 ORDER BY hashtextextended(p.error->>'id', 0) LIMIT 1), false)
 FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
 CROSS JOIN LATERAL (
 	SELECT o.ctid AS outboxd_tid, o.*

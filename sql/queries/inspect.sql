@@ -5,5 +5,12 @@ SELECT c.oid::bigint,
        coalesce((SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass({lane_index_literal})), false),
        EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'outboxd_notify' AND t.tgenabled <> 'D'),
        pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
-       current_setting('server_version_num')::bigint
+       current_setting('server_version_num')::bigint,
+       EXISTS (SELECT FROM pg_class t WHERE t.oid = c.oid AND t.relkind = 'r')
+       AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid),
+       (SELECT s.seqrelid::bigint FROM pg_sequence s
+        JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.deptype IN ('a', 'i')
+        JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND a.attname = {id_column_literal}
+          AND has_sequence_privilege(s.seqrelid, 'SELECT') LIMIT 1)
 FROM (SELECT to_regclass({table_literal}) AS oid) AS c

@@ -1,7 +1,9 @@
 -- Takes free lanes that have something to do. In a statement of its own: the claim's snapshot must be younger
 -- than the locks, or it would show the former holder's rows as they were. The claim finds the result in
--- outboxd.lanes, so that both travel in one round trip.
-SELECT set_config('outboxd.lanes', coalesce(array_agg(lane)::text, '{}'), true)
+-- outboxd.lanes, so that both travel in one round trip. $5 is the sequence of the ids: a version above the highest id
+-- that was ever drawn comes from a future that this database has lost.
+SELECT set_config('outboxd.lanes', coalesce(array_agg(lane)::text, '{}'), true),
+       CASE WHEN $5::oid <> 0 THEN pg_sequence_last_value($5::oid::regclass) END
 FROM (
 	SELECT want.lane
 	FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)

@@ -1,8 +1,8 @@
 -- Refused rows: dead for good, or waiting for their retry.
 UPDATE {table} o
-SET attempts = o.attempts + 1,
+SET attempts = o.attempts + p.counted,
     dead_at = CASE WHEN p.wait_ms IS NULL THEN now() END,
     retry_at = now() + p.wait_ms * interval '1 millisecond',
     error = p.error
-FROM jsonb_to_recordset($2::jsonb) AS p(tid tid, wait_ms bigint, error jsonb)
+FROM jsonb_to_recordset($2::jsonb) AS p(tid tid, counted int, wait_ms bigint, error jsonb)
 WHERE o.ctid = ANY ($1::tid[]) AND o.ctid = p.tid

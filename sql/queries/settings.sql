@@ -1,7 +1,9 @@
 -- For this transaction only: behind a transaction pooler a session setting would leak to other clients.
--- idle_in_transaction_session_timeout frees the rows of a relay that froze. synchronous_commit = off is safe
--- for marks: a lost one is a replay, which changes nothing.
+-- idle_in_transaction_session_timeout frees the rows of a relay that froze between statements, tcp_user_timeout those
+-- of one that froze while it was reading rows. synchronous_commit = off is safe for marks: a lost one is a replay,
+-- which changes nothing.
 SELECT set_config('idle_in_transaction_session_timeout', $1, true),
-       set_config('statement_timeout', $2, true),
+       set_config('statement_timeout', $1, true),
+       set_config('tcp_user_timeout', $1, true),
        set_config('lock_timeout', '10s', true),
        set_config('synchronous_commit', 'off', true)

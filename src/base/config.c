@@ -244,6 +244,13 @@ bool config_set_flag(struct config *c, const char *name, const char *value, bool
 	return set(c, i, value, ORIGIN_FLAG, 0, &why) || refuse_flag(name, why.text, e);
 }
 
+bool config_flag_exists(const char *name)
+{
+	struct suggest near;
+	suggest_init(&near, "");
+	return find_flag(name, &near) < OPTION_COUNT;
+}
+
 bool config_flag_is_bool(const char *name)
 {
 	struct suggest near;

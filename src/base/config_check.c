@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/config.h"
+#include "base/parse.h"
 
 #include "config_state.h"
 
@@ -44,10 +45,16 @@ static bool wrong(const struct config *c, size_t index, struct err *e, const cha
 		       buf_str(&place), what);
 }
 
-static bool check_required(const struct config *c, struct err *e)
+static bool is_needed(const char *section, unsigned needs)
+{
+	return strcmp(section, "postgres") == 0 ? needs & NEEDS_POSTGRES : needs & NEEDS_ELASTICSEARCH;
+}
+
+static bool check_required(const struct config *c, unsigned needs, struct err *e)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		if (!(options[i].flags & OPTF_REQUIRED) || is_set(c, i))
+		if (!(options[i].flags & OPTF_REQUIRED) || is_set(c, i) ||
+		    !is_needed(options[i].section, needs))
 			continue;
 		char env[OPTION_NAME_SIZE], flag[OPTION_NAME_SIZE];
 		option_env_name(&options[i], env);
@@ -74,6 +81,27 @@ static bool check_files(const struct config *c, struct err *e)
 	return true;
 }
 
+// host, host:port or [address]:port, up to the path.
+static bool has_good_port(const char *host)
+{
+	size_t end = strcspn(host, "/?# ");
+	const char *bracket = memchr(host, ']', end);
+	const char *from = bracket ? bracket : host;
+	const char *colon = memchr(from, ':', end - (size_t)(from - host));
+	char digits[8];
+	size_t n = colon ? end - (size_t)(colon + 1 - host) : 0;
+	int64_t port;
+	struct err ignored;
+
+	if (!colon)
+		return true;
+	if (n == 0 || n >= sizeof(digits))
+		return false;
+	memcpy(digits, colon + 1, n);
+	digits[n] = '\0';
+	return parse_int(digits, &port, &ignored) && port >= 1 && port <= 65535;
+}
+
 static bool check_url(const struct config *c, struct err *e)
 {
 	const char *url = c->elasticsearch_url;
@@ -90,6 +118,9 @@ static bool check_url(const struct config *c, struct err *e)
 		return wrong(c, OPTION_elasticsearch_url, e, "must start with http:// or https://");
 	if (strchr("/:?#", url[scheme]))
 		return wrong(c, OPTION_elasticsearch_url, e, "has no host: write https://host:9200");
+	if (!has_good_port(url + scheme))
+		return wrong(c, OPTION_elasticsearch_url, e,
+			     "has a bad port: it is a number from 1 to 65535");
 	if (url[strcspn(url, " ?#")])
 		return wrong(c, OPTION_elasticsearch_url, e, "must not hold a space, ? or #");
 	return true;
@@ -122,8 +153,8 @@ static bool check_retry(const struct config *c, struct err *e)
 	return true;
 }
 
-bool config_check(const struct config *c, bool connects, struct err *e)
+bool config_check(const struct config *c, unsigned needs, struct err *e)
 {
-	return (!connects || check_required(c, e)) && check_url(c, e) && check_credentials(c, e) &&
+	return check_required(c, needs, e) && check_url(c, e) && check_credentials(c, e) &&
 	       check_retry(c, e) && check_files(c, e);
 }

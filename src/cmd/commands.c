@@ -6,7 +6,8 @@
 #include <string.h>
 
 static const struct flag run_flags[] = {
-	{ "once", NULL, "deliver what is there now, then exit (0 all delivered, 65 some events went dead, 75 events left)" },
+	{ "once", NULL,
+	  "deliver what is there now, then exit (0 all delivered, 65 some events went dead, 75 events left)" },
 	{ NULL, NULL, NULL },
 };
 static const struct flag init_flags[] = {
@@ -32,14 +33,18 @@ static const struct flag requeue_flags[] = {
 };
 
 static const struct command commands[] = {
-	{ "run", "deliver events until stopped (the default)", "[--once]", true, run_flags, cmd_run },
-	{ "init", "create or upgrade the outbox table", "[--print] [--notify]", true, init_flags, cmd_init },
-	{ "status", "how many events are pending, waiting and dead", "[--json]", true, json_flags, cmd_status },
-	{ "dead", "list the events that were given up, with their errors", "[IDS] [--limit N] [--json]", true, dead_flags,
-	  cmd_dead },
-	{ "requeue", "make dead events pending again", "IDS | --all", true, requeue_flags, cmd_requeue },
-	{ "config", "show each setting and where it comes from", "[sample | reference | man | fsm] [--json]", false, json_flags,
-	  cmd_config },
+	{ "run", "deliver events until stopped (the default)", "[--once]",
+	  NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 0, run_flags, cmd_run },
+	{ "init", "create or upgrade the outbox table", "[--print] [--notify]", NEEDS_POSTGRES, 0, init_flags,
+	  cmd_init },
+	{ "status", "how many events are pending, waiting and dead", "[--json]", NEEDS_POSTGRES, 0,
+	  json_flags, cmd_status },
+	{ "dead", "list the events that were given up, with their errors", "[IDS] [--limit N] [--json]",
+	  NEEDS_POSTGRES, 1, dead_flags, cmd_dead },
+	{ "requeue", "make dead events pending again", "IDS | --all", NEEDS_POSTGRES, 1, requeue_flags,
+	  cmd_requeue },
+	{ "config", "show each setting and where it comes from", "[sample | reference | man | fsm] [--json]",
+	  0, 1, json_flags, cmd_config },
 };
 
 const struct command *command_find(const char *name)
@@ -51,20 +56,41 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
+static const struct flag *find_in(const struct command *command, const char *name)
+{
+	for (const struct flag *f = command->flags; f->name; f++) {
+		if (strcmp(f->name, name) == 0)
+			return f;
+	}
+	return NULL;
+}
+
+const struct flag *command_flag_find(const struct command *command, const char *name)
+{
+	const struct flag *found = command ? find_in(command, name) : NULL;
+
+	for (size_t i = 0; i < array_len(commands) && !command && !found; i++)
+		found = find_in(&commands[i], name);
+	return found;
+}
+
 void command_print_help(FILE *out)
 {
-	fprintf(out, "outboxd - delivers every committed event of a PostgreSQL outbox table to Elasticsearch or OpenSearch\n\n"
-		     "usage: outboxd [COMMAND] [--config FILE] [--SECTION-KEY VALUE ...]\n\ncommands:\n");
+	fprintf(out,
+		"outboxd - delivers every committed event of a PostgreSQL outbox table to Elasticsearch or OpenSearch\n\n"
+		"usage: outboxd [COMMAND] [--config FILE] [--SECTION-KEY VALUE ...]\n\ncommands:\n");
 	for (size_t i = 0; i < array_len(commands); i++) {
 		fprintf(out, "  %-8s %-34s %s\n", commands[i].name, commands[i].usage, commands[i].summary);
 		for (const struct flag *f = commands[i].flags; f->name; f++)
 			fprintf(out, "             --%s%s%s: %s\n", f->name, f->value_name ? " " : "",
 				f->value_name ? f->value_name : "", f->help);
 	}
-	fprintf(out, "\ngeneral flags:\n"
-		     "  --config FILE   configuration file (%s when it exists; OUTBOXD_CONFIG)\n"
-		     "  --help, --version\n\n"
-		     "settings (also in the file as [section] key = value, or as OUTBOXD_SECTION_KEY):\n", DEFAULT_CONFIG);
+	fprintf(out,
+		"\ngeneral flags:\n"
+		"  --config FILE   configuration file (%s when it exists; OUTBOXD_CONFIG)\n"
+		"  --help, --version\n\n"
+		"settings (also in the file as [section] key = value, or as OUTBOXD_SECTION_KEY):\n",
+		DEFAULT_CONFIG);
 	config_print_flags(out);
 }
 
@@ -109,14 +135,17 @@ void command_print_man(FILE *out, const char *version)
 		"Elasticsearch\n.SH SYNOPSIS\n.B outboxd\n[\\fICOMMAND\\fR] [\\fB\\-\\-config\\fR \\fIFILE\\fR] "
 		"[\\fB\\-\\-\\fISECTION\\-KEY\\fR \\fIVALUE\\fR ...]\n.SH DESCRIPTION\nDelivers every committed event of a "
 		"PostgreSQL outbox table to Elasticsearch or OpenSearch, once in effect, in order per document.\n"
-		".SH COMMANDS\n", version);
+		".SH COMMANDS\n",
+		version);
 	print_man_commands(out);
 	fputs(".SH SETTINGS\nEach is a flag, an environment variable OUTBOXD_SECTION_KEY, or a key in a [section] of the "
-	      "file.\n", out);
+	      "file.\n",
+	      out);
 	config_print_man(out);
 	fputs(".SH EXIT STATUS\n0: fine; with \\-\\-once: all delivered.\n.br\n64: wrong use of the command line.\n.br\n"
 	      "65: \\-\\-once drained the table, but some events went dead.\n.br\n"
 	      "75: events are left, or a server is away.\n.br\n77: a server refused.\n.br\n78: configuration.\n"
 	      ".SH SIGNALS\nTERM and INT finish what is in flight within relay.shutdown_timeout; a second one ends at once. "
-	      "USR1 logs the state of the workers.\n.SH FILES\n" DEFAULT_CONFIG "\n", out);
+	      "USR1 logs the state of the workers.\n.SH FILES\n" DEFAULT_CONFIG "\n",
+	      out);
 }

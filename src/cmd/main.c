@@ -17,6 +17,7 @@ struct line {
 	int setting_count;
 	const char **words;
 	struct call *call;
+	int command_at;
 	bool help, version;
 };
 
@@ -45,45 +46,65 @@ static bool command_flag(struct line *l, const char *name, const char *value, st
 	return true;
 }
 
-static const struct flag *find_flag(const struct command *command, const char *name)
+// Does the word after --name belong to it?
+static bool takes_value(const char *name)
 {
-	for (const struct flag *f = command->flags; f->name; f++) {
-		if (strcmp(f->name, name) == 0)
-			return f;
+	const struct flag *flag = command_flag_find(NULL, name);
+
+	if (flag)
+		return flag->value_name != NULL;
+	return strcmp(name, "config") == 0 || (config_flag_exists(name) && !config_flag_is_bool(name));
+}
+
+// The command is the first word, wherever it stands; what follows --name may be its value.
+static bool find_command(struct line *l, char **argv, int argc, struct err *e)
+{
+	l->command = command_find("run");
+	for (int i = 1; i < argc; i++) {
+		if (argv[i][0] == '-') {
+			if (argv[i][1] == '-' && !strchr(argv[i], '=') && takes_value(argv[i] + 2))
+				i++;
+			continue;
+		}
+		l->command = command_find(argv[i]);
+		l->command_at = i;
+		if (!l->command)
+			return err_set(e, ERR_USAGE, "%s: no such command; see outboxd --help", argv[i]);
+		return true;
 	}
-	return NULL;
+	return true;
 }
 
 // One --name[=value]; *i moves past a value that stands apart.
 static bool read_flag(struct line *l, char **argv, int argc, int *i, struct err *e)
 {
 	char *name = argv[*i] + 2, *equals = strchr(name, '=');
-	const struct flag *flag;
 	const char *value = NULL;
-	bool takes_value;
 
 	if (equals) {
 		*equals = '\0';
 		value = equals + 1;
+	} else if (takes_value(name)) {
+		if (*i + 1 >= argc)
+			return err_set(e, ERR_USAGE, "--%s needs a value", name);
+		value = argv[++*i];
 	}
 	if (strcmp(name, "help") == 0)
 		return l->help = true;
 	if (strcmp(name, "version") == 0)
 		return l->version = true;
-	flag = find_flag(l->command, name);
-	takes_value = flag ? flag->value_name != NULL
-			   : strcmp(name, "config") == 0 || !config_flag_is_bool(name);
-	if (!value && takes_value) {
-		if (*i + 1 >= argc)
-			return err_set(e, ERR_USAGE, "--%s needs a value", name);
-		value = argv[++*i];
-	}
-	if (flag)
+	if (command_flag_find(l->command, name)) {
+		if (value && !takes_value(name))
+			return err_set(e, ERR_USAGE, "--%s takes no value", name);
 		return command_flag(l, name, value, e);
+	}
 	if (strcmp(name, "config") == 0) {
 		l->config_path = value;
 		return true;
 	}
+	if (!config_flag_exists(name) && command_flag_find(NULL, name))
+		return err_set(e, ERR_USAGE, "--%s: no such flag of `outboxd %s`; see outboxd --help", name,
+			       l->command->name);
 	l->setting_names[l->setting_count] = name;
 	l->setting_values[l->setting_count++] = value ? value : "true";
 	return true;
@@ -91,20 +112,20 @@ static bool read_flag(struct line *l, char **argv, int argc, int *i, struct err 
 
 static bool read_line(struct line *l, char **argv, int argc, struct err *e)
 {
-	l->command = command_find("run");
-	for (int i = 1; i < argc && argv[i][0] != '-'; i++) {
-		l->command = command_find(argv[i]);
-		if (!l->command)
-			return err_set(e, ERR_USAGE, "%s: no such command; see outboxd --help", argv[i]);
-		break;
-	}
+	if (!find_command(l, argv, argc, e))
+		return false;
 	for (int i = 1; i < argc; i++) {
+		if (i == l->command_at)
+			continue;
 		if (strncmp(argv[i], "--", 2) == 0 && argv[i][2]) {
 			if (!read_flag(l, argv, argc, &i, e))
 				return false;
 		} else if (argv[i][0] == '-') {
 			return err_set(e, ERR_USAGE, "%s: no such flag; see outboxd --help", argv[i]);
-		} else if (i > 1) {
+		} else if (l->call->word_count >= l->command->words) {
+			return err_set(e, ERR_USAGE, "%s: one word too many; it is outboxd %s %s", argv[i],
+				       l->command->name, l->command->usage);
+		} else {
 			l->words[l->call->word_count++] = argv[i];
 		}
 	}
@@ -129,7 +150,9 @@ static bool load_config(struct config *config, const struct line *l, struct err 
 			return err_set(e, ERR_USAGE, "--%s: no such flag of `outboxd %s`; see outboxd --help",
 				       l->setting_names[i], l->command->name);
 	}
-	return config_check(config, l->command->connects, e);
+	unsigned needs = l->call->print ? 0 : l->command->needs; // --print only prints
+
+	return config_check(config, needs, e);
 }
 
 static int fail(const struct err *e)

@@ -29,17 +29,35 @@ static int width(const struct pg_result *res, int col)
 	return most < COLUMN_MAX ? (int)most : COLUMN_MAX;
 }
 
+// C0, DEL, and C1 (in UTF-8 a C2 byte and one from 80 to 9F).
+static bool is_control(const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+
+	return *p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0);
+}
+
 // Text from the table may hold anything; a terminal must not obey it.
 static void put(const char *text, int pad, bool last)
 {
 	int n = 0;
 
 	for (; *text && (last || n < COLUMN_MAX); text++, n++)
-		putchar((unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
+		putchar(is_control(text) ? ' ' : *text);
 	if (last)
 		putchar('\n');
 	else
 		printf("%*s", pad - n + 2, "");
+}
+
+static json_t *json_cell(const struct pg_result *res, int row, int col)
+{
+	const char *text = sync_text(res, row, col);
+	json_t *value = NULL;
+
+	if (text && sync_is_number(res, col))
+		value = json_loads(text, JSON_DECODE_ANY, NULL);
+	return value ? value : text ? json_string(text) : json_null();
 }
 
 static void print_json(const struct pg_result *res)
@@ -50,10 +68,7 @@ static void print_json(const struct pg_result *res)
 		json_t *object = json_object();
 
 		for (int c = 0; c < sync_columns(res); c++) {
-			const char *text = sync_text(res, r, c);
-
-			json_object_set_new(object, sync_column(res, c),
-					    text ? json_string(text) : json_null());
+			json_object_set_new(object, sync_column(res, c), json_cell(res, r, c));
 		}
 		json_array_append_new(list, object);
 	}

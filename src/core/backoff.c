@@ -7,7 +7,7 @@ static int64_t ceiling(int64_t base_ms, int64_t cap_ms, int step)
 	int64_t limit = base_ms;
 
 	for (int i = 0; i < step && limit < cap_ms; i++)
-		limit *= 2;
+		limit = limit > cap_ms / 2 ? cap_ms : limit * 2;
 	return limit < cap_ms ? limit : cap_ms;
 }
 

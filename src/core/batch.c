@@ -12,7 +12,8 @@
 
 struct document {
 	UT_hash_handle hh;
-	int32_t last; // its newest entry so far
+	int32_t last;    // its newest entry so far
+	int32_t carrier; // the entry that got bytes last; -1 = none
 	uint32_t index_len, id_len;
 	char text[]; // index name, NUL, document id
 };
@@ -35,6 +36,8 @@ struct batch {
 
 // Index name (<= 255 bytes) and id (<= 512 bytes) passed row_check.
 #define KEY_MAX 1024
+// A reason may quote a whole value of the document.
+#define REASON_MAX 4000
 
 const char *fate_name(enum fate f)
 {
@@ -141,7 +144,7 @@ static struct document *find_document(struct batch *b, const struct row *row)
 		return d;
 	d = mem_calloc(1, sizeof(*d) + b->key.len);
 	memcpy(d->text, b->key.data, b->key.len);
-	d->last = -1;
+	d->last = d->carrier = -1;
 	d->index_len = (uint32_t)row->index.n;
 	d->id_len = (uint32_t)row->document_id.n;
 	HASH_ADD_KEYPTR(hh, b->documents, d->text, b->key.len, d);
@@ -172,6 +175,17 @@ static bool is_full_document(enum op op)
 	return op == OP_INDEX || op == OP_DELETE;
 }
 
+// What is still in the body makes room for the newest. (An entry of an earlier body has no bytes any more.)
+static void drop_bytes(struct batch *b, int32_t carrier)
+{
+	struct entry *e = carrier < 0 ? NULL : &b->entries[carrier];
+
+	if (!e)
+		return;
+	b->live_bytes -= e->end - e->start;
+	e->end = e->start;
+}
+
 // What is not yet accepted stands in the way of a younger event that does not carry the whole document.
 static bool is_accepted(const struct entry *e)
 {
@@ -192,12 +206,10 @@ size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_h
 
 		if (is_full_document(op)) {
 			older->newer = (int32_t)number;
-			// In the body that is still being built? Then only the newest is sent.
-			if ((size_t)d->last >= b->body_first && older->end > older->start) {
-				b->live_bytes -= older->end - older->start;
-				older->end = older->start;
-			}
+			drop_bytes(b, d->carrier);
 		} else if (!is_accepted(older)) {
+			// A full document that follows settles the whole chain.
+			older->newer = (int32_t)number;
 			*ret_held = true;
 		}
 	}
@@ -208,8 +220,18 @@ size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_h
 size_t batch_add_refused(struct batch *b, const struct row *row, const struct refusal *why)
 {
 	size_t number = b->count;
+	// Where the document is known, a newer event of it settles this one, now or when it lies dead.
+	bool known = row->index.n > 0 && row->document_id.n > 0 &&
+		     row->index.n + row->document_id.n < KEY_MAX;
+	struct document *d = known ? find_document(b, row) : NULL;
 
-	new_entry(b, row);
+	new_entry(b, row)->document = d;
+	if (d) {
+		// As for an event that is held: a full document that follows settles what is older, too.
+		if (d->last >= 0 && !is_accepted(&b->entries[d->last]))
+			b->entries[d->last].newer = (int32_t)number;
+		d->last = (int32_t)number;
+	}
 	batch_judge(b, number, VERDICT_DEAD);
 	batch_set_trouble(b, number, 0, why->type, why->reason);
 	return number;
@@ -218,6 +240,7 @@ size_t batch_add_refused(struct batch *b, const struct row *row, const struct re
 void batch_set_bytes(struct batch *b, size_t i, size_t start, size_t end)
 {
 	assert(i + 1 == b->count && start < end);
+	b->entries[i].document->carrier = (int32_t)i;
 	b->entries[i].start = start;
 	b->entries[i].end = end;
 	b->live_bytes += end - start;
@@ -352,6 +375,18 @@ void batch_judge(struct batch *b, size_t i, enum verdict v)
 	b->entries[i].verdict = v;
 }
 
+// Length of the text, or of what fits into max bytes without cutting a character in two.
+static size_t utf8_cut(const char *text, size_t max)
+{
+	size_t n = strnlen(text, max + 1);
+
+	if (n <= max)
+		return n;
+	for (n = max; n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80;)
+		n--;
+	return n;
+}
+
 void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, const char *reason)
 {
 	struct trouble *t;
@@ -359,7 +394,11 @@ void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, 
 	assert(i < b->count && b->entries[i].trouble < 0);
 	b->troubles = grow(b->troubles, b->trouble_count, &b->trouble_cap, sizeof(*b->troubles));
 	t = &b->troubles[b->trouble_count];
-	*t = (struct trouble){ .status = status, .type = mem_strdup(type), .reason = mem_strdup(reason) };
+	*t = (struct trouble){
+		.status = status,
+		.type = mem_strdup(type),
+		.reason = mem_strndup(reason, utf8_cut(reason, REASON_MAX)),
+	};
 	b->entries[i].trouble = (int32_t)b->trouble_count++;
 }
 
@@ -373,7 +412,9 @@ static enum fate own_fate(const struct entry *e, int64_t max_attempts)
 	case VERDICT_DEAD:
 		return FATE_DEAD;
 	case VERDICT_ATTEMPT:
-		return e->attempts + 1 >= max_attempts ? FATE_DEAD : FATE_WAITING;
+		return (int64_t)e->attempts + 1 >= max_attempts ? FATE_DEAD : FATE_WAITING;
+	case VERDICT_FUTURE:
+		return FATE_WAITING;
 	case VERDICT_NONE:
 	case VERDICT_RETRY_ITEM:
 	case VERDICT_RETRY_REQUEST:

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <assert.h>
 #include <string.h>
 
 void circuit_init(struct circuit *c, int64_t base_ms, int64_t cap_ms)
@@ -18,9 +19,12 @@ bool circuit_failed(struct circuit *c, int64_t now_ms, int64_t at_least_ms, stru
 		c->opened_ms = now_ms;
 		c->failures = 0;
 	}
+	c->failures++;
+	// Others that were under way when it opened say the same once more: no further step for that.
+	if (!opened && !c->probing && now_ms < c->until_ms)
+		return false;
 	c->open = true;
 	c->probing = false;
-	c->failures++;
 	c->until_ms = now_ms + backoff_next(&c->backoff, rng, at_least_ms);
 	return opened;
 }
@@ -66,15 +70,9 @@ static int find(const struct paused_indexes *p, const char *name, size_t len)
 	return -1;
 }
 
-static void forget_shortest(struct paused_indexes *p)
+bool paused_is_full(const struct paused_indexes *p, const char *name)
 {
-	int shortest = 0;
-
-	for (int i = 1; i < p->count; i++) {
-		if (p->item[i].circuit.until_ms < p->item[shortest].circuit.until_ms)
-			shortest = i;
-	}
-	forget(p, shortest);
+	return p->count == PAUSED_INDEXES_MAX && find(p, name, strlen(name)) < 0;
 }
 
 bool paused_add(struct paused_indexes *p, const char *name, const char *why, int64_t now_ms, int64_t base_ms,
@@ -84,8 +82,7 @@ bool paused_add(struct paused_indexes *p, const char *name, const char *why, int
 	bool added = i < 0;
 
 	if (added) {
-		if (p->count == PAUSED_INDEXES_MAX)
-			forget_shortest(p);
+		assert(p->count < PAUSED_INDEXES_MAX);
 		i = p->count++;
 		p->item[i] = (struct paused_index){ .name = mem_strdup(name), .why = mem_strdup(why) };
 		circuit_init(&p->item[i].circuit, base_ms, cap_ms);

@@ -6,7 +6,7 @@
 
 // A sweep may use one part in 20 of the time.
 #define SWEEP_PAUSE_FACTOR 19
-#define SWEEP_PAUSE_MAX_US (60 * 1000 * 1000)
+#define SWEEP_PAUSE_MAX_US (10 * 1000 * 1000)
 
 void lanes_init(struct lanes *l, int64_t sweep_least_us)
 {
@@ -48,6 +48,19 @@ void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan)
 		ret_plan->count++;
 	}
 	l->first = (l->first + 5) % LANES; // 5 and 16 have no common factor: every lane comes first in turn
+}
+
+void lanes_plan_narrow(struct lane_plan *plan, uint32_t lanes)
+{
+	int n = 0;
+
+	for (int i = 0; i < plan->count; i++) {
+		if (!(lanes & (1u << plan->lane[i])))
+			continue;
+		plan->lane[n] = plan->lane[i];
+		plan->bound[n++] = plan->bound[i];
+	}
+	plan->count = n;
 }
 
 void lanes_granted(struct lanes *l, const struct lane_plan *plan, uint32_t taken)
@@ -104,6 +117,8 @@ void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us)
 
 void lanes_forget_bounds(struct lanes *l)
 {
-	for (int i = 0; i < LANES; i++)
-		l->lane[i].bound = 0;
+	for (int i = 0; i < LANES; i++) {
+		l->lane[i].bound = l->lane[i].from = 0;
+		l->lane[i].returned = true; // or the end of an open claim would set the bound again
+	}
 }

@@ -83,6 +83,11 @@ void pace_filled(struct pace *p, int64_t rows, int64_t bytes, bool full)
 		p->rows = clamp(fit < p->rows * 2 ? fit : p->rows * 2, 1, p->limits.rows_max);
 }
 
+void pace_fewer_rows(struct pace *p)
+{
+	p->rows = clamp(p->rows / 4, 1, p->limits.rows_max);
+}
+
 void pace_slow(struct pace *p)
 {
 	p->bytes = clamp(p->bytes / 2, BYTES_LEAST, p->limits.bytes_max);

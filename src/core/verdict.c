@@ -252,6 +252,7 @@ const char *verdict_name(enum verdict v)
 		[VERDICT_SPLIT] = "split",
 		[VERDICT_SOLO] = "solo",
 		[VERDICT_DEAD] = "dead",
+		[VERDICT_FUTURE] = "future",
 	};
 
 	return (unsigned)v < array_len(names) ? names[v] : "?";

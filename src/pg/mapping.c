@@ -31,6 +31,20 @@ static const struct preset presets[] = {
 	},
 };
 
+// $$...$$ or $tag$...$tag$
+static size_t dollar_quoted(const char *s)
+{
+	size_t tag = 1;
+	const char *end;
+
+	while (isalnum((unsigned char)s[tag]) || s[tag] == '_' || (unsigned char)s[tag] >= 0x80)
+		tag++;
+	if (s[tag++] != '$')
+		return 1;
+	end = memmem(s + tag, strlen(s + tag), s, tag);
+	return end ? (size_t)(end - s) + tag : strlen(s);
+}
+
 // A reader of SQL text that knows strings, quoted names, dollar quotes and comments. Returns the length of the token
 // at s (1 for anything that is not such a run) and whether it is a plain word.
 static size_t token(const char *s, bool *ret_word)
@@ -38,6 +52,13 @@ static size_t token(const char *s, bool *ret_word)
 	size_t n = 0;
 
 	*ret_word = false;
+	if ((*s == 'e' || *s == 'E') && s[1] == '\'') {
+		for (n = 2; s[n] && s[n] != '\''; n++)
+			n += s[n] == '\\' && s[n + 1];
+		return s[n] ? n + 1 : n;
+	}
+	if (*s == '$')
+		return dollar_quoted(s);
 	if (isalpha((unsigned char)*s) || *s == '_' || (unsigned char)*s >= 0x80) {
 		while (isalnum((unsigned char)s[n]) || s[n] == '_' || s[n] == '$' ||
 		       (unsigned char)s[n] >= 0x80)
@@ -146,13 +167,15 @@ static bool read_table(const char *text, struct buf *schema, struct buf *name, s
 		s++;
 		ok = read_identifier(&s, name);
 	}
-	if (ok && *s == '\0' && name->len <= NAME_MAX_BYTES)
+	if (ok && *s == '\0' && name->len <= NAME_MAX_BYTES && schema->len <= NAME_MAX_BYTES)
 		return true;
 	return err_set(e, ERR_CONFIG,
 		       "outbox.table: \"%s\" is not the name of a table; write table, schema.table or "
 		       "\"Quoted\".\"Names\", each at most 63 bytes",
 		       text);
 }
+
+#define FNV_START 2166136261u
 
 static uint32_t hash_text(const char *text, uint32_t h)
 {
@@ -161,7 +184,32 @@ static uint32_t hash_text(const char *text, uint32_t h)
 	return h;
 }
 
-// schema."name" with a suffix; the name is shortened so that the suffix always fits.
+// At most so many bytes of the name, without cutting a character in two.
+static int clipped(const struct buf *name, size_t max)
+{
+	size_t n = name->len < max ? name->len : max;
+
+	while (n > 0 && n < name->len && ((unsigned char)name->data[n] & 0xC0) == 0x80)
+		n--;
+	return (int)n;
+}
+
+// prefix + name + suffix as one identifier. A name that does not fit is cut and told apart by its hash.
+static void fit_name(const char *prefix, const struct buf *name, const char *suffix,
+		     char out[NAME_MAX_BYTES + 1])
+{
+	size_t room = NAME_MAX_BYTES - strlen(prefix) - strlen(suffix);
+	char hash[16] = "";
+
+	if (name->len > room) {
+		snprintf(hash, sizeof(hash), "_%08x", hash_text(buf_str(name), FNV_START));
+		room -= strlen(hash);
+	}
+	snprintf(out, NAME_MAX_BYTES + 1, "%s%.*s%s%s", prefix, clipped(name, room), buf_str(name), hash,
+		 suffix);
+}
+
+// "schema"."name" with a suffix to the name.
 static char *qualified(const struct buf *schema, const struct buf *name, const char *suffix)
 {
 	char full[NAME_MAX_BYTES + 1];
@@ -172,7 +220,7 @@ static char *qualified(const struct buf *schema, const struct buf *name, const c
 		add_quoted(&b, '"', buf_str(schema));
 		buf_addc(&b, '.');
 	}
-	snprintf(full, sizeof(full), "%.*s%s", (int)(NAME_MAX_BYTES - strlen(suffix)), buf_str(name), suffix);
+	fit_name("", name, suffix, full);
 	add_quoted(&b, '"', full);
 	return buf_take(&b);
 }
@@ -191,29 +239,34 @@ static char *qualified_journal(const struct buf *schema)
 
 static bool set_names(struct mapping *m, const char *table, struct err *e)
 {
-	auto_buf schema = { 0 }, name = { 0 }, channel = { 0 };
+	auto_buf schema = { 0 }, name = { 0 }, listen = { 0 };
 	const struct buf none = { 0 };
-	char suffix[32];
+	char suffix[32], channel[NAME_MAX_BYTES + 1];
 
 	buf_init(&schema, 256);
 	buf_init(&name, 256);
-	buf_init(&channel, 256);
+	buf_init(&listen, 256);
 	if (!read_table(table, &schema, &name, e))
 		return false;
 	// The index is named after what it indexes: with another key, `init` makes another one.
 	snprintf(suffix, sizeof(suffix), "_lane_%08x",
-		 hash_text(m->id_column, hash_text(m->key_column, 2166136261u)));
+		 hash_text(m->id_column, hash_text(m->key_column, FNV_START)));
 	m->table = qualified(&schema, &name, "");
 	m->lane_index = qualified(&schema, &name, suffix);
 	m->lane_index_name = qualified(&none, &name, suffix);
 	m->parked_index = qualified(&none, &name, "_parked");
+	m->seq_index = qualified(&none, &name, "_seq");
 	m->journal = qualified_journal(&schema);
 	m->publish = qualified(&schema, &name, "_publish");
 	m->notify = qualified(&schema, &name, "_notify");
-	buf_addf(&channel, "outboxd_%.50s", buf_str(&name));
-	m->channel = buf_take(&channel);
+	fit_name("outboxd_", &name, "", channel);
+	m->channel = mem_strdup(channel);
+	buf_adds(&listen, "LISTEN ");
+	add_quoted(&listen, '"', channel);
+	m->listen = buf_take(&listen);
 	m->channel_literal = literal(m->channel);
 	m->table_literal = literal(m->table);
+	m->id_column_literal = literal(m->id_column);
 	m->lane_index_literal = literal(m->lane_index);
 	return true;
 }
@@ -251,10 +304,11 @@ bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 	m->routing = choose(c->outbox_routing, p->routing, "NULL");
 	m->pipeline = choose(c->outbox_pipeline, p->pipeline, "NULL");
 	m->document = choose(c->outbox_document, p->document, "o.data");
+	m->version_is_id = strcmp(m->version, m->id) == 0;
 	m->keyed_by_seq = c->outbox_preset == PRESET_DEBEZIUM && !*c->outbox_id;
 	m->id_column = without_alias(m->id);
 	m->key_column = without_alias(m->key);
-	m->lane = print("(hashtext((?)::text) & 15)", m->key);
+	m->lane = print("(hashtext(coalesce((?)::text, '')) & 15)", m->key);
 	if (!set_names(m, c->outbox_table, e)) {
 		mapping_done(m);
 		return false;
@@ -289,6 +343,8 @@ static const struct placeholder {
 	{ "channel_literal", offsetof(struct mapping, channel_literal) },
 	{ "lane", offsetof(struct mapping, lane) },
 	{ "lane_class", offsetof(struct mapping, lane_class) },
+	{ "id_column_literal", offsetof(struct mapping, id_column_literal) },
+	{ "seq_index", offsetof(struct mapping, seq_index) },
 	{ "id_column", offsetof(struct mapping, id_column) },
 	{ "key_column", offsetof(struct mapping, key_column) },
 };
@@ -307,13 +363,17 @@ char *mapping_expand(const struct mapping *m, const char *sql, const char *extra
 	struct buf out;
 
 	buf_init(&out, SQL_MAX);
-	while (strncmp(sql, "--", 2) == 0)
-		sql += strcspn(sql, "\n") + 1;
+	while (strncmp(sql, "--", 2) == 0) {
+		sql += strcspn(sql, "\n");
+		sql += *sql == '\n';
+	}
 	while (*sql) {
 		size_t n = *sql == '{' ? strspn(sql + 1, "abcdefghijklmnopqrstuvwxyz_") : 0;
-		const char *value = n && sql[n + 1] == '}' ? look_up(m, sql + 1, n) : NULL;
+		bool closed = n > 0 && sql[n + 1] == '}';
+		const char *value = closed ? look_up(m, sql + 1, n) : NULL;
 
-		if (!value && n == strlen("concurrently") && strncmp(sql + 1, "concurrently", n) == 0)
+		if (closed && !value && n == strlen("concurrently") &&
+		    strncmp(sql + 1, "concurrently", n) == 0)
 			value = extra ? extra : "";
 		if (value) {
 			buf_adds(&out, value);
@@ -334,5 +394,6 @@ void mapping_done(struct mapping *m)
 		*at = NULL;
 	}
 	free(m->channel);
-	m->channel = NULL;
+	free(m->listen);
+	m->channel = m->listen = NULL;
 }

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "pg/mapping.h"
 #include "pg/sql.h"
 #include "pg/sync.h"
@@ -10,13 +11,27 @@
 #include <stdio.h>
 #include <string.h>
 
-// "12, 15" as the text of an array: digits, commas and spaces only.
+// "12,15" as the text of an array.
 static bool id_array(const char *ids, struct buf *ret_array, struct err *e)
 {
 	buf_init(ret_array, 1024 * 1024);
-	if (ids && (*ids == '\0' || ids[strspn(ids, "0123456789, ")] != '\0'))
-		return err_set(e, ERR_USAGE, "\"%s\" is not a list of event ids; write 12 or 12,15", ids);
-	buf_addf(ret_array, "{%s}", ids ? ids : "");
+	buf_addc(ret_array, '{');
+	for (const char *p = ids; p; p = *p ? p + 1 : NULL) {
+		size_t n = strcspn(p, ","), from = strspn(p, " "), to = n;
+
+		while (to > from && p[to - 1] == ' ')
+			to--;
+
+		auto_free char *word = mem_strndup(p + from, to > from ? to - from : 0);
+		int64_t id;
+
+		if (!parse_int(word, &id, e))
+			return err_set(e, ERR_USAGE, "\"%s\" is not a list of event ids; write 12 or 12,15",
+				       ids);
+		buf_addf(ret_array, "%s%lld", ret_array->len > 1 ? "," : "", (long long)id);
+		p += n;
+	}
+	buf_addc(ret_array, '}');
 	return true;
 }
 

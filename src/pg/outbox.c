@@ -16,17 +16,17 @@
 struct outbox {
 	struct mapping mapping;
 	int64_t retry_base_ms, retry_cap_ms, keep_ms;
-	char *lanes, *claim, *settle, *park, *supersede, *sieve, *inspect, *highest, *left, *purge, *listen;
-	struct buf lane_numbers, bounds, wanted, per_lane, upto, paused, marks, parks;
+	char *begin, *settings, *lanes, *claim, *settle, *park, *supersede, *sieve, *inspect, *highest, *left,
+		*purge;
+	struct buf lane_numbers, bounds, wanted, per_lane, upto, sequence, paused, marks, parks;
 };
 
 struct outbox *outbox_new(const struct config *config, struct err *e)
 {
 	struct outbox *o = mem_calloc(1, sizeof(*o));
 	struct mapping *m = &o->mapping;
-	struct buf *bufs[] = { &o->lane_numbers, &o->bounds, &o->wanted, &o->per_lane,
-			       &o->upto,         &o->paused, &o->marks,  &o->parks };
-	struct buf listen;
+	struct buf *bufs[] = { &o->lane_numbers, &o->bounds, &o->wanted, &o->per_lane, &o->upto,
+			       &o->sequence,     &o->paused, &o->marks,  &o->parks };
 
 	if (!mapping_init(m, config, e)) {
 		free(o);
@@ -35,6 +35,8 @@ struct outbox *outbox_new(const struct config *config, struct err *e)
 	o->retry_base_ms = config->retry_base;
 	o->retry_cap_ms = config->retry_cap;
 	o->keep_ms = config->retention_keep;
+	o->begin = mapping_expand(m, sql_query_begin, NULL);
+	o->settings = mapping_expand(m, sql_query_settings, NULL);
 	o->lanes = mapping_expand(m, sql_query_lanes, NULL);
 	o->claim = mapping_expand(m, sql_query_claim, NULL);
 	o->settle = mapping_expand(m, o->keep_ms > 0 ? sql_query_settle : sql_query_settle_delete, NULL);
@@ -45,9 +47,6 @@ struct outbox *outbox_new(const struct config *config, struct err *e)
 	o->highest = mapping_expand(m, sql_query_highest, NULL);
 	o->left = mapping_expand(m, sql_query_left, NULL);
 	o->purge = mapping_expand(m, sql_query_purge, NULL);
-	buf_init(&listen, 256);
-	buf_addf(&listen, "LISTEN \"%s\"", m->channel); // built from a checked name: no quote can be in it
-	o->listen = buf_take(&listen);
 	for (size_t i = 0; i < array_len(bufs); i++)
 		buf_init(bufs[i], PARAM_MAX);
 	return o;
@@ -58,10 +57,10 @@ void outbox_free(struct outbox *o)
 	if (!o)
 		return;
 
-	char *texts[] = { o->lanes,   o->claim,   o->settle, o->park,  o->supersede, o->sieve,
-			  o->inspect, o->highest, o->left,   o->purge, o->listen };
-	struct buf *bufs[] = { &o->lane_numbers, &o->bounds, &o->wanted, &o->per_lane,
-			       &o->upto,         &o->paused, &o->marks,  &o->parks };
+	char *texts[] = { o->begin,     o->settings, o->lanes,   o->claim,   o->settle, o->park,
+			  o->supersede, o->sieve,    o->inspect, o->highest, o->left,   o->purge };
+	struct buf *bufs[] = { &o->lane_numbers, &o->bounds, &o->wanted, &o->per_lane, &o->upto,
+			       &o->sequence,     &o->paused, &o->marks,  &o->parks };
 
 	for (size_t i = 0; i < array_len(texts); i++)
 		free(texts[i]);
@@ -81,7 +80,8 @@ void outbox_inspect(struct outbox *o, struct conn *c, bool with_highest)
 	conn_run(c, steps, with_highest ? 2 : 1);
 }
 
-void outbox_read_inspection(int step, const struct pg_result *res, int row, struct inspection *ret)
+void outbox_read_inspection(const struct outbox *o, int step, const struct pg_result *res, int row,
+			    struct inspection *ret)
 {
 	if (step == INSPECT_STEP_HIGHEST) {
 		ret->highest_id = value_get_int(res, row, 0);
@@ -93,6 +93,8 @@ void outbox_read_inspection(int step, const struct pg_result *res, int row, stru
 	ret->notify_trigger = value_get_bool(res, row, 3);
 	ret->read_only = value_get_bool(res, row, 4);
 	ret->server_version = value_get_int(res, row, 5);
+	ret->plain = value_get_bool(res, row, 6);
+	ret->sequence = o->mapping.version_is_id ? value_get_int(res, row, 7) : 0;
 }
 
 // The parameters that claim and sieve share.
@@ -106,39 +108,40 @@ static void fill_lanes(struct outbox *o, const struct claim *claim)
 		array_add_int4(&o->lane_numbers, plan->lane[i]);
 		array_add_int8(&o->bounds, plan->bound[i]);
 	}
+	array_begin(&o->paused, ARRAY_TEXT, claim->paused_count);
+	for (int i = 0; i < claim->paused_count; i++)
+		array_add_text(&o->paused, claim->paused[i], strlen(claim->paused[i]));
 	value_int8(&o->wanted, claim->lanes_wanted);
+	value_int8(&o->per_lane, claim->per_lane);
 	value_int8(&o->upto, claim->highest);
+	value_oid(&o->sequence, (uint32_t)claim->sequence);
 }
 
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
 {
-	char idle[24], statement[24];
+	char patience[24];
 
-	snprintf(idle, sizeof(idle), "%lldms", (long long)claim->idle_timeout_ms);
-	snprintf(statement, sizeof(statement), "%lldms", (long long)claim->statement_timeout_ms);
+	snprintf(patience, sizeof(patience), "%lldms", (long long)claim->patience_ms);
 	fill_lanes(o, claim);
-	value_int8(&o->per_lane, claim->per_lane);
-	array_begin(&o->paused, ARRAY_TEXT, claim->paused_count);
-	for (int i = 0; i < claim->paused_count; i++)
-		array_add_text(&o->paused, claim->paused[i], strlen(claim->paused[i]));
 
-	const struct param settings[] = { param_text(idle), param_text(statement) };
+	const struct param settings[] = { param_text(patience) };
 	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
-				       param_binary(&o->wanted), param_binary(&o->upto) };
+				       param_binary(&o->wanted), param_binary(&o->upto),
+				       param_binary(&o->sequence) };
 	const struct param rows[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
 				      param_binary(&o->per_lane), param_binary(&o->upto),
 				      param_binary(&o->paused) };
 	const struct step steps[] = {
-		{ .sql = sql_query_begin },
-		{ .sql = strstr(sql_query_settings, "SELECT"), .params = settings, .param_count = 2 },
-		[CLAIM_STEP_LANES] = { .sql = o->lanes, .params = lanes, .param_count = 4 },
+		{ .sql = o->begin },
+		{ .sql = o->settings, .params = settings, .param_count = 1 },
+		[CLAIM_STEP_LANES] = { .sql = o->lanes, .params = lanes, .param_count = 5 },
 		[CLAIM_STEP_ROWS] = { .sql = o->claim, .params = rows, .param_count = 5, .stream = true },
 	};
 
 	conn_run(c, steps, array_len(steps));
 }
 
-uint32_t outbox_read_lanes(const struct pg_result *res, int row)
+uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn)
 {
 	struct slice text = value_get_text(res, row, 0); // {0,5,11}
 	uint32_t lanes = 0;
@@ -156,6 +159,7 @@ uint32_t outbox_read_lanes(const struct pg_result *res, int row)
 		n = 0;
 		digits = false;
 	}
+	*ret_drawn = value_get_int(res, row, 1);
 	return lanes;
 }
 
@@ -221,27 +225,36 @@ void outbox_rollback(struct outbox *o, struct conn *c)
 
 void outbox_sieve(struct outbox *o, struct conn *c, const struct claim *claim)
 {
-	char limit[24], timeout[24];
+	char patience[24];
 
-	snprintf(limit, sizeof(limit), "%lld", (long long)claim->per_lane);
-	snprintf(timeout, sizeof(timeout), "%lldms", (long long)claim->statement_timeout_ms);
+	snprintf(patience, sizeof(patience), "%lldms", (long long)claim->patience_ms);
 	fill_lanes(o, claim);
 
-	const struct param settings[] = { param_text(timeout), param_text(timeout) };
+	const struct param settings[] = { param_text(patience) };
 	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
-				       param_binary(&o->wanted), param_binary(&o->upto) };
-	const struct param limits[] = { param_text(limit) };
+				       param_binary(&o->wanted), param_binary(&o->upto),
+				       param_binary(&o->sequence) };
+	const struct param sieve[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
+				       param_binary(&o->per_lane), param_binary(&o->upto),
+				       param_binary(&o->paused) };
 	const struct step steps[] = {
-		{ .sql = sql_query_begin },
-		{ .sql = strstr(sql_query_settings, "SELECT"), .params = settings, .param_count = 2 },
-		[CLAIM_STEP_LANES] = { .sql = o->lanes, .params = lanes, .param_count = 4 },
-		{ .sql = sql_query_sieve_limit, .params = limits, .param_count = 1 },
+		{ .sql = o->begin },
+		{ .sql = o->settings, .params = settings, .param_count = 1 },
+		[CLAIM_STEP_LANES] = { .sql = o->lanes, .params = lanes, .param_count = 5 },
+		{ .sql = sql_query_sieve_settings, .params = sieve, .param_count = 5 },
 		{ .sql = o->sieve },
 		[SIEVE_STEP_COUNT] = { .sql = sql_query_sieved },
 		{ .sql = sql_query_commit },
 	};
 
 	conn_run(c, steps, array_len(steps));
+}
+
+void outbox_wake(struct outbox *o, struct conn *c)
+{
+	const struct param params[] = { param_text(o->mapping.channel) };
+
+	conn_run(c, &(struct step){ .sql = sql_query_wake, .params = params, .param_count = 1 }, 1);
 }
 
 void outbox_left(struct outbox *o, struct conn *c, int64_t highest)
@@ -255,13 +268,7 @@ void outbox_left(struct outbox *o, struct conn *c, int64_t highest)
 
 void outbox_listen(struct outbox *o, struct conn *c)
 {
-	const struct param params[] = { param_text(o->mapping.channel) };
-	const struct step steps[] = {
-		{ .sql = o->listen },
-		{ .sql = sql_query_wake, .params = params, .param_count = 1 },
-	};
-
-	conn_run(c, steps, array_len(steps));
+	conn_run(c, &(struct step){ .sql = o->mapping.listen }, 1);
 }
 
 void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t above, int64_t limit)

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "pg/mapping.h"
 #include "pg/sql.h"
+#include "pg/sqlstate.h"
 #include "pg/sync.h"
 
 #include <stddef.h>
@@ -21,8 +22,8 @@ struct init {
 	const struct config *config;
 	struct mapping mapping;
 	struct sync *db;
-	FILE *out;
-	bool existed; // the table was there before
+	struct buf done; // what was done, said once it is committed
+	bool existed;    // the table was there before
 };
 
 static bool exec(struct init *in, const char *sql, const char *extra, struct err *e)
@@ -56,6 +57,7 @@ static bool ask(struct init *in, const char *sql, const char *const *params, int
 static bool find_table(struct init *in, struct err *e)
 {
 	struct pg_result *res = query(in, sql_query_table_kind, NULL, 0, e);
+	bool children = false;
 	char kind = 0;
 
 	if (!res)
@@ -64,6 +66,12 @@ static bool find_table(struct init *in, struct err *e)
 		kind = sync_text(res, 0, 0)[0];
 	sync_free(res);
 	in->existed = kind != 0;
+	if (kind == 'r' && !ask(in, sql_query_children, NULL, 0, &children, e))
+		return false;
+	if (children)
+		return err_set(e, ERR_CONFIG,
+			       "outbox.table: other tables inherit from %s; outboxd needs a table of its own",
+			       in->config->outbox_table);
 	if (kind == 0 || kind == 'r')
 		return true;
 	return err_set(e, ERR_CONFIG, "outbox.table: %s is not an ordinary table (kind '%c' in pg_class)",
@@ -89,7 +97,7 @@ static bool migrate_one(struct init *in, int number, const char *name, const cha
 		return false;
 	sync_free(res);
 	if (!known || !in->existed)
-		fprintf(in->out, "applied %04d_%s\n", number, name);
+		buf_addf(&in->done, "applied %04d_%s\n", number, name);
 	return true;
 }
 
@@ -115,7 +123,6 @@ static const struct field {
 	bool integer;
 } fields[] = {
 	{ "id", offsetof(struct mapping, id), true },
-	{ "key", offsetof(struct mapping, key), false },
 	{ "index", offsetof(struct mapping, index), false },
 	{ "document_id", offsetof(struct mapping, document_id), false },
 	{ "operation", offsetof(struct mapping, operation), false },
@@ -123,6 +130,7 @@ static const struct field {
 	{ "routing", offsetof(struct mapping, routing), false },
 	{ "pipeline", offsetof(struct mapping, pipeline), false },
 	{ "document", offsetof(struct mapping, document), false },
+	{ "key", offsetof(struct mapping, key), false }, // after what it is derived from
 };
 
 static bool check_field(struct init *in, const struct field *f, struct err *e)
@@ -151,10 +159,29 @@ static bool check_field(struct init *in, const struct field *f, struct err *e)
 		f->name, expression, in->mapping.table);
 }
 
+// The relay's own columns may have been there before, with types of their own.
+static bool check_columns(struct init *in, struct err *e)
+{
+	auto_free char *sql = mapping_expand(&in->mapping, sql_query_column_types, NULL);
+	unsigned type;
+
+	if (sync_describe(in->db, sql, &type, e))
+		return true;
+	e->kind = ERR_CONFIG;
+	return err_prefix(
+		e,
+		"a column of table %s has a type that outboxd cannot use (processed boolean, processed_at, "
+		"created_at, retry_at and dead_at timestamptz, attempts integer, error jsonb)",
+		in->config->outbox_table);
+}
+
 static bool check_mapping(struct init *in, struct err *e)
 {
 	struct pg_result *res;
 	bool cached;
+
+	if (!check_columns(in, e))
+		return false;
 
 	for (size_t i = 0; i < array_len(fields); i++) {
 		if (!check_field(in, &fields[i], e))
@@ -204,11 +231,11 @@ static bool make_extras(struct init *in, bool notify, struct err *e)
 	if (publishable && !exec(in, sql_query_publish, NULL, e))
 		return err_prefix(e, "function %s", in->mapping.publish);
 	if (publishable)
-		fprintf(in->out, "function %s is ready\n", in->mapping.publish);
+		buf_addf(&in->done, "function %s is ready\n", in->mapping.publish);
 	if (notify && !exec(in, sql_query_notify, NULL, e))
 		return err_prefix(e, "trigger outboxd_notify");
 	if (notify)
-		fprintf(in->out, "trigger outboxd_notify wakes the relays\n");
+		buf_addf(&in->done, "trigger outboxd_notify wakes the relays\n");
 	return true;
 }
 
@@ -222,15 +249,29 @@ static bool prepare_table(struct init *in, bool notify, struct err *e)
 	       sync_exec(in->db, "COMMIT", e); // closing the connection after a failure rolls back
 }
 
+// Undefined, misnamed, not permitted, no such schema: nothing that waiting would cure.
+static void blame_configuration(struct err *e)
+{
+	if (sqlstate_action(e->sqlstate) == PG_FIX)
+		e->kind = ERR_CONFIG;
+}
+
 bool schema_init(const struct config *config, bool notify, FILE *out, struct err *e)
 {
-	struct init in = { .config = config, .out = out };
+	struct init in = { .config = config };
 	bool ok;
 
 	if (!mapping_init(&in.mapping, config, e))
 		return false;
+	buf_init(&in.done, 64 * 1024);
 	in.db = sync_open(config->postgres_dsn, e);
-	ok = in.db && prepare_table(&in, notify, e) && make_index(&in, e);
+	ok = in.db && prepare_table(&in, notify, e);
+	if (ok)
+		fputs(buf_str(&in.done), out);
+	ok = ok && make_index(&in, e);
+	if (!ok)
+		blame_configuration(e);
+	buf_done(&in.done);
 	if (ok)
 		fprintf(out, "table %s is ready\n", in.mapping.table);
 	sync_close(in.db);

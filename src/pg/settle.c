@@ -41,23 +41,28 @@ void settle_parks(const struct batch *b, struct buf *ret_tids)
 }
 
 // jsonb refuses \u0000, jansson invalid UTF-8; a reason that quotes such a thing must not stop the settlement.
-static json_t *text(const char *p, size_t n)
+// Bytes below `least` become spaces.
+static json_t *text(const char *p, size_t n, unsigned char least)
 {
 	json_t *value = NULL;
-	char *copy = mem_strndup(p, n);
+	char *copy = mem_calloc(n, 1);
 
-	for (size_t i = 0; i < n; i++) {
-		if ((unsigned char)copy[i] < 0x20)
-			copy[i] = ' ';
-	}
+	for (size_t i = 0; i < n; i++)
+		copy[i] = (unsigned char)p[i] < least ? ' ' : p[i];
 	value = json_stringn(copy, n);
 	free(copy);
 	return value ? value : json_string("(not valid UTF-8)");
 }
 
-static json_t *text_or_null(struct slice s)
+static json_t *prose(const char *p)
 {
-	return s.p ? text(s.p, s.n) : json_null();
+	return text(p, strlen(p), 0x20);
+}
+
+// Names and ids are compared in SQL: "a\nb" and "a b" are two documents.
+static json_t *exact_or_null(struct slice s)
+{
+	return s.p ? text(s.p, s.n, 1) : json_null();
 }
 
 static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_pace *pace)
@@ -67,18 +72,21 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 	json_t *wait = json_null(), *error = json_object(), *row = json_object();
 	char tid[32];
 
-	if (e->fate == FATE_WAITING)
+	if (e->fate == FATE_WAITING && e->verdict == VERDICT_FUTURE)
+		wait = json_integer(pace->cap_ms); // until somebody raises the sequence
+	else if (e->fate == FATE_WAITING)
 		wait = json_integer(backoff_after(pace->base_ms, pace->cap_ms, e->attempts, pace->rng));
 	snprintf(tid, sizeof(tid), "(%u,%u)", e->tid.block, e->tid.offset);
 	if (t) {
-		json_object_set_new(error, "type", text(t->type, strlen(t->type)));
-		json_object_set_new(error, "reason", text(t->reason, strlen(t->reason)));
+		json_object_set_new(error, "type", prose(t->type));
+		json_object_set_new(error, "reason", prose(t->reason));
 		json_object_set_new(error, "status", t->status ? json_integer(t->status) : json_null());
 	}
-	json_object_set_new(error, "attempt", json_integer(e->attempts + 1));
-	json_object_set_new(error, "index", text_or_null(batch_index(b, i)));
-	json_object_set_new(error, "id", text_or_null(batch_document_id(b, i)));
+	json_object_set_new(error, "attempt", json_integer((json_int_t)e->attempts + 1));
+	json_object_set_new(error, "index", exact_or_null(batch_index(b, i)));
+	json_object_set_new(error, "id", exact_or_null(batch_document_id(b, i)));
 	json_object_set_new(row, "tid", json_string(tid));
+	json_object_set_new(row, "counted", json_integer(e->verdict != VERDICT_FUTURE));
 	json_object_set_new(row, "wait_ms", wait);
 	json_object_set_new(row, "error", error);
 	return row;
@@ -98,6 +106,12 @@ char *settle_troubles(const struct batch *b, const struct retry_pace *pace)
 	return out ? out : mem_strdup("[]");
 }
 
+// Only the youngest accepted event of a document tells up to where it is settled.
+static bool has_marked_newer(const struct batch *b, const struct entry *e)
+{
+	return e->newer >= 0 && is_marked(batch_entry(b, (size_t)e->newer)->fate);
+}
+
 char *settle_keys(const struct batch *b)
 {
 	json_t *list = json_array();
@@ -106,12 +120,12 @@ char *settle_keys(const struct batch *b)
 	for (size_t i = 0; i < batch_count(b); i++) {
 		const struct entry *e = batch_entry(b, i);
 
-		if (!is_marked(e->fate) || e->newer >= 0 || e->op == OP_CREATE)
+		if (!is_marked(e->fate) || has_marked_newer(b, e) || e->op == OP_CREATE)
 			continue;
 		json_t *key = json_object();
 
-		json_object_set_new(key, "index", text_or_null(batch_index(b, i)));
-		json_object_set_new(key, "id", text_or_null(batch_document_id(b, i)));
+		json_object_set_new(key, "index", exact_or_null(batch_index(b, i)));
+		json_object_set_new(key, "id", exact_or_null(batch_document_id(b, i)));
 		json_object_set_new(key, "event", json_integer(e->id));
 		json_array_append_new(list, key);
 	}

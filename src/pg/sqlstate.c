@@ -13,17 +13,13 @@ static const struct {
 	{ "57P", PG_RECONNECT },   // shutdown, crash, cannot connect now
 	{ "25P03", PG_RECONNECT }, // idle_in_transaction_session_timeout: the session is gone
 	{ "25006", PG_RECONNECT }, // read-only: a standby; look for the primary again
+	{ "25", PG_RECONNECT },    // invalid transaction state: not where we think we are
 	{ "26", PG_RECONNECT },    // unknown prepared statement: another session behind a pooler
 	{ "40", PG_REPEAT },       // serialization failure, deadlock
 	{ "55P03", PG_REPEAT },    // lock not available
 	{ "57014", PG_REPEAT },    // statement timeout or cancel
-	{ "0A000", PG_REPEAT },    // cached plan must not change result type
 	{ "53", PG_PAUSE },        // disk, memory, connections
-	{ "54", PG_PAUSE },        // limits
 	{ "58", PG_PAUSE },        // system error
-	{ "22", PG_ROW },          // data exception
-	{ "21000", PG_ROW },       // a sub-select that returns more than one row
-	{ "P0001", PG_ROW },       // raised by a function of the mapping
 	{ "42", PG_FIX },          // syntax, undefined, privilege
 	{ "3D", PG_FIX },          // no such database
 	{ "3F", PG_FIX },          // no such schema
@@ -33,7 +29,7 @@ static const struct {
 
 enum pg_action sqlstate_action(const char *sqlstate)
 {
-	enum pg_action action = *sqlstate ? PG_PAUSE : PG_RECONNECT;
+	enum pg_action action = *sqlstate ? PG_ROW : PG_RECONNECT;
 	size_t longest = 0;
 
 	for (size_t i = 0; i < array_len(actions); i++) {

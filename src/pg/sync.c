@@ -128,6 +128,14 @@ const char *sync_column(const struct pg_result *res, int col)
 	return PQfname(res, col);
 }
 
+// pg_type OIDs: int8, int2, int4, float8.
+bool sync_is_number(const struct pg_result *res, int col)
+{
+	Oid type = PQftype(res, col);
+
+	return type == 20 || type == 21 || type == 23 || type == 701;
+}
+
 const char *sync_text(const struct pg_result *res, int row, int col)
 {
 	return PQgetisnull(res, row, col) ? NULL : PQgetvalue(res, row, col);

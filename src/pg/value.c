@@ -61,6 +61,12 @@ void array_add_text(struct buf *b, const char *text, size_t len)
 	buf_add(b, text, len);
 }
 
+void value_oid(struct buf *b, uint32_t v)
+{
+	buf_clear(b);
+	add_be32(b, v);
+}
+
 void value_int8(struct buf *b, int64_t v)
 {
 	buf_clear(b);

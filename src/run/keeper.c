@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "run/state.h"
 
-#include <assert.h>
+#include <string.h>
 
 #define CONNECT_TIMEOUT_MS 15000
 #define SCRIPT_TIMEOUT_S 120
@@ -38,10 +38,11 @@ struct keeper {
 	struct purge purge;
 	int64_t above;   // where the next batch of the purge begins
 	int64_t deleted; // in this round
+	bool forbidden;  // the role may not delete
 };
 
 typedef void keeper_action(struct keeper *k);
-static keeper_action connect_now, listen_now, rest, purge_now, retreat, drop, purge_failed;
+static keeper_action connect_now, listen_now, test_wakeups, rest, purge_now, retreat, drop, purge_failed;
 
 static const struct keeper_rule {
 	enum keeper_state from;
@@ -53,7 +54,7 @@ static const struct keeper_rule {
 	{ K_CONNECTING, KE_UP, K_LISTENING, listen_now },
 	{ K_CONNECTING, KE_UP_DEAF, K_RESTING, rest }, // [relay] notify = false
 	{ K_CONNECTING, KE_DOWN, K_OFFLINE, retreat },
-	{ K_LISTENING, KE_DONE, K_RESTING, rest },
+	{ K_LISTENING, KE_DONE, K_RESTING, test_wakeups },
 	{ K_LISTENING, KE_FAILED, K_RESTING, rest }, // a pooler may refuse LISTEN: polling goes on
 	{ K_LISTENING, KE_DOWN, K_OFFLINE, retreat },
 	{ K_LISTENING, KE_TIMEOUT, K_OFFLINE, drop },
@@ -91,7 +92,7 @@ static void arm(struct keeper *k)
 		after = SCRIPT_TIMEOUT_S;
 		break;
 	case K_RESTING:
-		after = seconds_to_purge(k);
+		after = k->forbidden ? 0 : seconds_to_purge(k);
 		break;
 	}
 	ev_timer_stop(k->relay->loop, &k->timer);
@@ -173,14 +174,14 @@ static void on_done(void *arg, const struct script_result *result)
 	dispatch(k, result->ok ? KE_DONE : KE_FAILED);
 }
 
-// The first one is our own: from then on wake-ups are known to work.
+// The first one is our own, sent by a worker: from then on wake-ups are known to work.
 static void on_notified(void *arg)
 {
 	struct keeper *k = arg;
 
-	if (!k->relay->pace.notified)
+	if (!k->relay->pace.notified && k->relay->trigger)
 		log_info("wakeups_work", kv_str("table", k->relay->config->outbox_table));
-	k->relay->pace.notified = true;
+	k->relay->pace.notified = k->relay->trigger;
 	pace_wake(&k->relay->pace);
 	relay_kick(k->relay);
 }
@@ -199,7 +200,8 @@ struct keeper *keeper_new(struct relay *r)
 
 	k->relay = r;
 	k->conn = conn_new(r->loop, r->config->postgres_dsn, &callbacks, k);
-	k->reconnect = (struct backoff){ .base_ms = r->config->retry_base, .cap_ms = r->config->retry_cap };
+	k->reconnect = (struct backoff){ .base_ms = r->config->retry_base,
+					 .cap_ms = relay_reconnect_cap_ms(r) };
 	ev_init(&k->timer, on_timer);
 	k->timer.data = k;
 	return k;
@@ -237,6 +239,15 @@ static void listen_now(struct keeper *k)
 	outbox_listen(k->relay->outbox, k->conn);
 }
 
+// Listening: now somebody else must notify us. From our own session it would prove nothing, since a transaction
+// pooler hands over what arrives while we hold a server connection.
+static void test_wakeups(struct keeper *k)
+{
+	k->relay->test_wakeups = true;
+	relay_kick(k->relay);
+	rest(k);
+}
+
 static void rest(struct keeper *k)
 {
 	backoff_reset(&k->reconnect); // the timer that arm() set starts the next purge
@@ -251,7 +262,11 @@ static void purge_now(struct keeper *k)
 static void purge_failed(struct keeper *k)
 {
 	k->above = 0;
-	log_warn("purge_failed", kv_err(&k->error));
+	k->forbidden = strcmp(k->error.sqlstate, "42501") == 0;
+	log_warn("purge_failed", kv_err(&k->error),
+		 kv_str("then",
+			k->forbidden ? "no more until the next start: grant DELETE, or purge by other means"
+				     : "trying again"));
 }
 
 // The workers tell of outages; this one only falls back to fast polling.

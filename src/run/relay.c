@@ -16,8 +16,8 @@
 #define SWEEP_LEAST_US 10000
 #define TICK_S 1.0
 #define PROGRESS_TICKS 10
-// --once without a once_timeout still ends when a server stays away for so long.
-#define AWAY_MAX_MS 60000
+// --once without a once_timeout still ends when nothing moves for so long: a server stays away, an index is blocked.
+#define STILL_MAX_MS 60000
 
 void relay_kick(struct relay *r)
 {
@@ -30,7 +30,7 @@ void relay_quit(struct relay *r, int exit_code)
 	ev_break(r->loop, EVBREAK_ALL);
 }
 
-enum order { ORDER_WAIT, ORDER_CLAIM, ORDER_PROBE, ORDER_CHECK };
+enum order { ORDER_WAIT, ORDER_CLAIM, ORDER_PROBE, ORDER_CHECK, ORDER_WAKE };
 
 static int active_workers(const struct relay *r)
 {
@@ -85,8 +85,15 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 {
 	int64_t look_ms;
 
+	// Before anything else: a claim that fails must not be repeated under the name of a probe.
+	if (!may_claim(r, &r->sql, now_ms, next_ms) || !may_claim(r, &r->items, now_ms, next_ms))
+		return ORDER_WAIT;
 	if (active_workers(r) == 0 && may_be_done(r))
 		return ORDER_CHECK;
+	if (r->test_wakeups && r->trigger) {
+		r->test_wakeups = false;
+		return ORDER_WAKE;
+	}
 	if (r->elasticsearch.open) {
 		if (active_workers(r) > 0)
 			return ORDER_WAIT; // who is active asks again when it is done
@@ -95,8 +102,6 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 		*next_ms = earlier(*next_ms, r->elasticsearch.until_ms);
 		return ORDER_WAIT;
 	}
-	if (!may_claim(r, &r->sql, now_ms, next_ms) || !may_claim(r, &r->items, now_ms, next_ms))
-		return ORDER_WAIT;
 	if (r->looking || lanes_free_count(&r->lanes) == 0 || active_workers(r) >= r->pace.workers)
 		return ORDER_WAIT; // a claim that learns its lanes, or ends, asks again
 	probe_paused_indexes(r, now_ms);
@@ -113,8 +118,10 @@ static void give(struct worker *w, enum order order)
 		worker_claim(w);
 	else if (order == ORDER_PROBE)
 		worker_probe(w);
-	else
+	else if (order == ORDER_CHECK)
 		worker_check_left(w);
+	else
+		worker_wake_listeners(w);
 }
 
 static void stop_when_quiet(struct relay *r)
@@ -210,10 +217,16 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
-	if (r->away_since_ms && r->config->relay_once_timeout == 0 &&
-	    now_ms - r->away_since_ms > AWAY_MAX_MS) {
-		log_error("gave_up", kv_str("why", "a server stayed away"),
-			  kv_int("seconds", AWAY_MAX_MS / 1000));
+	int64_t moved = r->tally.claimed - r->tally.fates[FATE_RETURNED] + r->tally.sieved;
+
+	if (moved != r->moved) {
+		r->moved = moved;
+		r->moved_ms = now_ms;
+	}
+	if (r->config->relay_once_timeout == 0 && now_ms - r->moved_ms > STILL_MAX_MS) {
+		log_error("gave_up",
+			  kv_str("why", "nothing could be delivered for a while; see the lines above"),
+			  kv_int("seconds", STILL_MAX_MS / 1000));
 		relay_quit(r, 75);
 		return;
 	}
@@ -341,7 +354,7 @@ int relay_run(const struct config *config, bool once, const char *version, struc
 	struct relay relay = { .config = config, .once = once, .version = version };
 	char agent[64];
 
-	relay.started_ms = clock_boot_ms();
+	relay.started_ms = relay.moved_ms = clock_boot_ms();
 	decisions_init(&relay);
 	relay.outbox = outbox_new(config, e);
 	if (!relay.outbox)

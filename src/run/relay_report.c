@@ -8,21 +8,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static void away(struct relay *r)
-{
-	if (r->once && r->away_since_ms == 0)
-		r->away_since_ms = clock_boot_ms();
-}
-
-static void not_away(struct relay *r)
-{
-	if (!r->elasticsearch.open && !r->postgres.open)
-		r->away_since_ms = 0;
-}
+// Longest pause between two attempts to reach a server that does not answer at all.
+#define SILENT_CAP_MS 2000
+// What goes on is said again after so long.
+#define SAY_AGAIN_MS 60000
 
 static int64_t seconds_open(const struct circuit *c)
 {
 	return (clock_boot_ms() - c->opened_ms) / 1000;
+}
+
+int64_t relay_reconnect_cap_ms(const struct relay *r)
+{
+	return r->config->retry_cap > SILENT_CAP_MS ? SILENT_CAP_MS : r->config->retry_cap;
 }
 
 void relay_postgres_up(struct relay *r)
@@ -34,7 +32,6 @@ void relay_postgres_up(struct relay *r)
 		log_info("postgres_back", kv_int("seconds", seconds), kv_int("failures", failures));
 	else if (first)
 		log_info("postgres_connected", kv_str("table", r->config->outbox_table));
-	not_away(r);
 }
 
 void relay_postgres_down(struct relay *r, const struct err *e)
@@ -42,7 +39,6 @@ void relay_postgres_down(struct relay *r, const struct err *e)
 	if (circuit_failed(&r->postgres, clock_boot_ms(), -1, &r->rng) && !r->stopping)
 		log_warn("postgres_away", kv_err(e),
 			 kv_str("then", "trying again for ever, rows stay pending"));
-	away(r);
 }
 
 // Says once what is wrong with the table. Always false.
@@ -54,7 +50,6 @@ static bool unfit(struct relay *r, enum err_kind kind, const char *why, const ch
 	r->unfit = true;
 	if (r->once && kind == ERR_CONFIG)
 		relay_quit(r, err_exit_code(kind));
-	away(r);
 	return false;
 }
 
@@ -65,6 +60,9 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 	if (!found->columns_complete)
 		return unfit(r, ERR_CONFIG, "the table lacks columns of outboxd",
 			     "run `outboxd init`; looking again");
+	if (!found->plain)
+		return unfit(r, ERR_CONFIG, "it is not an ordinary table without children",
+			     "give outboxd a table of its own; looking again");
 	if (found->read_only)
 		return unfit(
 			r, ERR_UNAVAILABLE, "the server is read-only, a standby?",
@@ -78,18 +76,24 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 	if (r->once && !r->inspected)
 		r->highest = found->highest_id;
 	r->inspected = true;
+	r->sequence = found->sequence;
+	r->trigger = found->notify_trigger;
 	return true;
 }
 
-void relay_elasticsearch_failed(struct relay *r, const char *why, int64_t retry_after_ms)
+void relay_elasticsearch_failed(struct relay *r, const struct failure *failure)
 {
-	if (circuit_failed(&r->elasticsearch, clock_boot_ms(), retry_after_ms, &r->rng))
+	const char *why = failure->why;
+	int64_t cap = r->config->retry_cap;
+
+	// One cheap probe hurts nobody who is not there, and the first second after its return is worth having.
+	r->elasticsearch.backoff.cap_ms = failure->silent && cap > SILENT_CAP_MS ? SILENT_CAP_MS : cap;
+	if (circuit_failed(&r->elasticsearch, clock_boot_ms(), failure->retry_after_ms, &r->rng))
 		log_warn("elasticsearch_away", kv_str("error", why),
 			 kv_str("then", "trying again for ever, rows stay pending"));
 	else
 		log_debug("elasticsearch_still_away", kv_str("error", why),
 			  kv_int("failures", r->elasticsearch.failures));
-	away(r);
 }
 
 void relay_elasticsearch_works(struct relay *r)
@@ -101,7 +105,6 @@ void relay_elasticsearch_works(struct relay *r)
 		log_info("elasticsearch_back", kv_int("seconds", seconds), kv_int("failures", failures));
 	else if (first)
 		log_info("elasticsearch_connected", kv_str("url", r->config->elasticsearch_url));
-	not_away(r);
 }
 
 void relay_sql_failed(struct relay *r, const char *what, const struct err *e)
@@ -124,6 +127,20 @@ void relay_sql_works(struct relay *r)
 		log_info("sql_works", kv_int("seconds", seconds), kv_int("failures", failures));
 }
 
+void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn)
+{
+	int64_t now_ms = clock_boot_ms();
+
+	if (r->future_said_ms && now_ms - r->future_said_ms < SAY_AGAIN_MS)
+		return;
+	r->future_said_ms = now_ms;
+	log_error("version_from_the_future", kv_int("id", id), kv_int("version", version),
+		  kv_int("highest_id", drawn),
+		  kv_str("then",
+			 "the table's ids went back (failover, restore): its events wait; raise the sequence "
+			 "above the version"));
+}
+
 void relay_sieved(struct relay *r, int64_t rows)
 {
 	struct err e = { 0 };
@@ -139,13 +156,16 @@ void relay_sieved(struct relay *r, int64_t rows)
 	relay_sql_failed(r, "sieve", &e);
 }
 
-void relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason)
+bool relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason)
 {
+	if (paused_is_full(&r->paused, index))
+		return false;
 	if (paused_add(&r->paused, index, type, clock_boot_ms(), r->config->retry_base, r->config->retry_cap,
 		       &r->rng))
 		log_warn("index_paused", kv_str("index", index), kv_str("type", type),
 			 kv_str("reason", reason),
 			 kv_str("then", "its events stay pending, it is tried again from time to time"));
+	return true;
 }
 
 void relay_index_works(struct relay *r, const char *index, size_t len)

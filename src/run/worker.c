@@ -10,6 +10,7 @@
 #include "run/machine.h"
 
 #include <assert.h>
+#include <string.h>
 
 // A claim may take a request, its answer and a second request in full; after that the server ends it, and
 // whoever was frozen so long finds its session gone.
@@ -100,6 +101,8 @@ static void script_failed(struct worker *w, const char *what, const struct scrip
 	w->error = result->error;
 	w->failed = true;
 	w->sieve = action == PG_ROW && w->state == W_CLAIMING && result->failed_step == CLAIM_STEP_ROWS;
+	if (strcmp(result->error.sqlstate, "57014") == 0)
+		pace_fewer_rows(&w->relay->pace); // a mapping that needs more time than a claim has
 	if (action == PG_RECONNECT) {
 		conn_close(w->conn);
 		worker_dispatch(w, E_DOWN);
@@ -130,14 +133,18 @@ static void inspection_done(struct worker *w, const struct script_result *result
 
 // Rows that we hold locked can only be missed by the mark when something else meddles, such as a trigger of the
 // application that swallows the update: they would be delivered again and again, so somebody must know.
-static void check_marks(const struct worker *w, const struct script_result *result)
+static void check_marks(struct worker *w, const struct script_result *result)
 {
+	struct err e = { 0 };
 	size_t rows = batch_fates(w->batch, FATE_DELIVERED) + batch_fates(w->batch, FATE_SUPERSEDED);
 
-	if (result->ok && result->affected[SETTLE_STEP_MARK] != (int64_t)rows)
-		log_error("rows_not_marked",
-			  kv_int("rows", (int64_t)rows - result->affected[SETTLE_STEP_MARK]),
-			  kv_str("see", "triggers and row security of the outbox table"));
+	if (!result->ok || result->affected[SETTLE_STEP_MARK] == (int64_t)rows)
+		return;
+	w->failed = true;
+	err_set(&e, ERR_REFUSED,
+		"%lld delivered rows were not marked: look at the triggers and row security of the table",
+		(long long)rows - (long long)result->affected[SETTLE_STEP_MARK]);
+	relay_sql_failed(w->relay, "settle", &e);
 }
 
 static void on_done(void *arg, const struct script_result *result)
@@ -156,6 +163,9 @@ static void on_done(void *arg, const struct script_result *result)
 		}
 		relay_left_known(w->relay, w->left);
 		worker_dispatch(w, E_CHECKED);
+		return;
+	case W_WAKING:
+		worker_dispatch(w, E_CHECKED); // whether it arrives is the keeper's to see
 		return;
 	case W_CLAIMING:
 	case W_DISCARDING:
@@ -205,7 +215,8 @@ struct worker *worker_new(struct relay *r, int number)
 	w->call = http_call_new(r->http, worker_on_reply, w);
 	w->batch = batch_new();
 	buf_init(&w->body, BODY_MAX);
-	w->reconnect = (struct backoff){ .base_ms = r->config->retry_base, .cap_ms = r->config->retry_cap };
+	w->reconnect = (struct backoff){ .base_ms = r->config->retry_base,
+					 .cap_ms = relay_reconnect_cap_ms(r) };
 	ev_init(&w->timer, on_timer);
 	w->timer.data = w;
 	return w;
@@ -254,6 +265,11 @@ void worker_probe(struct worker *w)
 	worker_dispatch(w, E_PROBE);
 }
 
+void worker_wake_listeners(struct worker *w)
+{
+	worker_dispatch(w, E_WAKE);
+}
+
 void worker_check_left(struct worker *w)
 {
 	worker_dispatch(w, E_CHECK);
@@ -281,7 +297,6 @@ static void probe_ended(struct worker *w)
 void worker_act_rest(struct worker *w)
 {
 	probe_ended(w);
-	backoff_reset(&w->reconnect);
 	relay_postgres_up(w->relay);
 	relay_kick(w->relay);
 }
@@ -315,11 +330,18 @@ void worker_act_check(struct worker *w)
 	outbox_left(w->relay->outbox, w->conn, w->relay->highest);
 }
 
+void worker_act_wake(struct worker *w)
+{
+	outbox_wake(w->relay->outbox, w->conn);
+}
+
 void worker_act_finish(struct worker *w)
 {
 	worker_claim_ended(w, w->committed);
-	if (!w->failed && !w->abandoned)
+	if (!w->failed && !w->abandoned) {
+		backoff_reset(&w->reconnect);
 		relay_sql_works(w->relay);
+	}
 	// It gave a sign of life and nothing was there to contradict it.
 	if (w->relay->prober == w && !w->failed && !w->asked)
 		relay_elasticsearch_works(w->relay);

@@ -22,8 +22,8 @@ static void describe_claim(struct worker *w, struct claim *ret, const char *paus
 		.highest = r->highest,
 		.paused = paused,
 		.paused_count = paused_names(&r->paused, clock_boot_ms(), paused),
-		.idle_timeout_ms = worker_patience_ms(r),
-		.statement_timeout_ms = worker_patience_ms(r),
+		.sequence = r->sequence,
+		.patience_ms = worker_patience_ms(r),
 	};
 }
 
@@ -57,7 +57,9 @@ void worker_act_sieve(struct worker *w)
 	struct claim claim;
 
 	w->sieve = w->committed = false;
+	lanes_plan_narrow(&w->plan, w->lanes);
 	describe_claim(w, &claim, paused);
+	claim.lanes_wanted = LANES;
 	outbox_sieve(w->relay->outbox, w->conn, &claim);
 }
 
@@ -66,8 +68,10 @@ void worker_act_resume(struct worker *w)
 	conn_resume(w->conn);
 }
 
-static void lanes_known(struct worker *w, uint32_t lanes)
+static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 {
+	uint32_t lanes = outbox_read_lanes(res, row, &w->drawn);
+
 	w->lanes = lanes;
 	w->granted = true;
 	lanes_granted(&w->relay->lanes, &w->plan, lanes);
@@ -129,13 +133,13 @@ bool worker_on_row(void *arg, int step, const struct pg_result *res, int row)
 	struct worker *w = arg;
 
 	if (w->state == W_INSPECTING)
-		outbox_read_inspection(step, res, row, &w->found);
+		outbox_read_inspection(w->relay->outbox, step, res, row, &w->found);
 	else if (w->state == W_CHECKING)
 		w->left = value_get_bool(res, row, 0);
 	else if (w->state == W_SIEVING && step == SIEVE_STEP_COUNT)
 		relay_sieved(w->relay, value_get_int(res, row, 0));
 	else if (w->state == W_CLAIMING && step == CLAIM_STEP_LANES)
-		lanes_known(w, outbox_read_lanes(res, row));
+		lanes_known(w, res, row);
 	else if (step == CLAIM_STEP_ROWS && (w->state == W_CLAIMING || w->state == W_DISCARDING))
 		return claim_row(w, res, row);
 	return true;
@@ -187,6 +191,8 @@ void worker_claim_ended(struct worker *w, bool committed)
 		log_dead(w);
 	count(w, committed);
 	lanes_release(&r->lanes, w->lanes, committed, w->per_lane);
+	if (w->abandoned && !w->asked && w->rows > 0)
+		pace_fewer_rows(&r->pace); // they came too late to be sent in time
 	pace_filled(&r->pace, w->rows, w->bytes, w->full);
 	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full);
 	pace_released(&r->pace);

@@ -69,13 +69,15 @@ enum worker_event worker_next(struct worker *w)
 	return E_RELEASE;
 }
 
+// When there is no room left to wait for each index on its own, all wait for a moment.
 static void index_fault(struct worker *w, size_t entry, const char *type, const char *reason)
 {
 	struct slice index = batch_index(w->batch, entry);
 	char name[256];
 
 	snprintf(name, sizeof(name), "%.*s", (int)index.n, index.p);
-	relay_index_at_fault(w->relay, name, type, reason);
+	if (!relay_index_at_fault(w->relay, name, type, reason))
+		w->impatient = true;
 }
 
 static void index_works(struct worker *w, size_t entry)
@@ -84,6 +86,17 @@ static void index_works(struct worker *w, size_t entry)
 
 	if (paused_remove(&w->relay->paused, index.p, index.n))
 		relay_index_works(w->relay, index.p, index.n);
+}
+
+// "Something newer is there" is only believed of a version that this table did draw.
+static bool is_from_the_future(struct worker *w, size_t entry, const char *reason)
+{
+	int64_t version = verdict_conflict_version(reason);
+
+	if (w->drawn == 0 || version <= w->drawn)
+		return false;
+	relay_future(w->relay, batch_entry(w->batch, entry)->id, version, w->drawn);
+	return true;
 }
 
 // Everything that one item of an answer may mean.
@@ -105,11 +118,15 @@ static void judge_item(void *arg, size_t position, const struct bulk_item *item)
 		batch_solo(w->batch, &w->range, position);
 		return;
 	}
+	if (j.verdict == VERDICT_SUPERSEDED && is_from_the_future(w, entry, item->reason))
+		j.verdict = VERDICT_FUTURE;
 	batch_judge(w->batch, entry, j.verdict);
 	if (j.verdict == VERDICT_DONE || j.verdict == VERDICT_SUPERSEDED) {
 		w->accepted_any = true;
 		if (w->relay->paused.count > 0)
 			index_works(w, entry);
+	} else if (j.verdict == VERDICT_FUTURE) {
+		batch_set_trouble(w->batch, entry, item->status, "version_from_the_future", item->reason);
 	} else if (j.verdict == VERDICT_DEAD || j.verdict == VERDICT_ATTEMPT) {
 		batch_set_trouble(w->batch, entry, item->status, item->type, item->reason);
 	} else if (j.verdict == VERDICT_PAUSE_INDEX || !j.slow) {
@@ -135,6 +152,20 @@ static void describe_failure(const struct http_reply *reply, const struct bulk_e
 		snprintf(out, cap, "HTTP %d with an answer that is not Elasticsearch's", reply->status);
 }
 
+static void elasticsearch_failed(struct worker *w, const struct http_reply *reply,
+				 const struct bulk_error *error)
+{
+	char why[1024];
+	const struct failure failure = {
+		.why = why,
+		.retry_after_ms = reply->retry_after_ms,
+		.silent = reply->fault == HTTP_UNREACHABLE,
+	};
+
+	describe_failure(reply, error, why, sizeof(why));
+	relay_elasticsearch_failed(w->relay, &failure);
+}
+
 // Everything refused, one by one, and nothing accepted: no event is to blame.
 static bool blames_the_request(struct worker *w)
 {
@@ -144,7 +175,10 @@ static bool blames_the_request(struct worker *w)
 static void forgive_all(struct worker *w)
 {
 	for (size_t i = 0; i < batch_count(w->batch); i++) {
-		if (batch_entry(w->batch, i)->verdict == VERDICT_DEAD && batch_entry(w->batch, i)->document)
+		const struct trouble *t = batch_trouble(w->batch, i);
+
+		// Not those that were refused before sending: they have no status.
+		if (batch_entry(w->batch, i)->verdict == VERDICT_DEAD && t && t->status != 0)
 			batch_judge(w->batch, i, VERDICT_NONE);
 	}
 }
@@ -152,12 +186,9 @@ static void forgive_all(struct worker *w)
 static void refuse_alone(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
 {
 	size_t entry = batch_sent_entry(w->batch, &w->range, 0);
-	char why[1024];
-
-	if (blames_the_request(w)) {
+	if (reply->status == 400 && blames_the_request(w)) {
 		forgive_all(w);
-		describe_failure(reply, error, why, sizeof(why));
-		relay_elasticsearch_failed(w->relay, why, reply->retry_after_ms);
+		elasticsearch_failed(w, reply, error);
 		abandon(w);
 		return;
 	}
@@ -169,13 +200,11 @@ static void refuse_alone(struct worker *w, const struct http_reply *reply, const
 static void request_failed(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
 {
 	size_t start, end;
-	char why[1024];
 
 	batch_range_bytes(w->batch, &w->range, &start, &end);
 	if (reply->fault == HTTP_BROKEN && end - start >= LARGE_BODY)
-		pace_too_large(&w->relay->pace, (int64_t)(end - start));
-	describe_failure(reply, error, why, sizeof(why));
-	relay_elasticsearch_failed(w->relay, why, reply->retry_after_ms);
+		pace_slow(&w->relay->pace);
+	elasticsearch_failed(w, reply, error);
 	abandon(w);
 }
 
@@ -235,6 +264,7 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 	case VERDICT_RETRY_REQUEST:
 	case VERDICT_PAUSE_ALL:
 	case VERDICT_SOLO:
+	case VERDICT_FUTURE:
 	case VERDICT_COUNT_:
 		request_failed(w, reply, error);
 		break;
@@ -255,10 +285,7 @@ void worker_on_reply(void *arg, const struct http_reply *reply)
 			return;
 		}
 		bulk_error_read(reply->body, reply->len, &error);
-		char why[1024];
-
-		describe_failure(reply, &error, why, sizeof(why));
-		relay_elasticsearch_failed(w->relay, why, reply->retry_after_ms);
+		elasticsearch_failed(w, reply, &error);
 		worker_dispatch(w, E_NO_SIGN);
 		return;
 	}

@@ -20,7 +20,7 @@ def init(daemon: Outboxd, *flags: str) -> Completed:
 
 def drain(daemon: Outboxd, expect: int = 0) -> Completed:
     """`--once`, which must end as expected: 0 all delivered, 65 some events went dead."""
-    done = daemon.run_once(timeout=40)
+    done = daemon.run_once(timeout=15)
     assert done.exit_code == expect, done.stderr[-5000:]
     return done
 
@@ -45,7 +45,8 @@ def undelivered(db: Database, table: str = "outbox") -> int:
 
 def dead(db: Database) -> Mapping[int, dict[str, Any]]:
     """The errors of dead events by their ids."""
-    return dict(db.execute("SELECT id, error FROM outbox WHERE processed = false AND dead_at IS NOT NULL"))
+    return dict(db.execute("SELECT id, error FROM outbox WHERE processed = false AND dead_at IS NOT NULL "
+                           "ORDER BY id"))
 
 
 def psql(db: Database, text: str) -> None:

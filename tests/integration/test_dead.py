@@ -45,7 +45,8 @@ def test_one_bad_row_of_a_thousand(db: Database, elastic: Elastic, index: str, d
         "error->>'reason', (error->>'attempt')::int FROM outbox WHERE dead_at > now() - interval '1 minute'")
     assert (id, attempts, waits, index_name, document_id, status, attempt) == (7, 1, None, index, "7", 400, 1)
     assert kind == "document_parsing_exception" and "price" in reason
-    assert [(line["events"], line["first_id"], line["status"]) for line in done.logs("events_dead")] == [("1", "7", "400")]
+    assert [(line["events"], line["first_id"], line["status"]) for line in done.logs("events_dead")] == [("1", "7",
+                                                                                                          "400")]
 
     # On the command line.
     listed = daemon.run("dead")
@@ -56,7 +57,8 @@ def test_one_bad_row_of_a_thousand(db: Database, elastic: Elastic, index: str, d
     (entry,) = json.loads(daemon.run("dead", "--json").stdout)
     assert str(entry["id"]) == "7" and entry["type"] == kind and entry["reason"] == reason
     (state,) = json.loads(daemon.run("status", "--json").stdout)
-    assert {name: float(state[name]) for name in ("pending", "waiting", "dead")} == {"pending": 0, "waiting": 0, "dead": 1}
+    assert {name: float(state[name]) for name in ("pending", "waiting", "dead")} == {"pending": 0, "waiting": 0,
+                                                                                     "dead": 1}
 
     # A drain that made nothing dead is a good one.
     publish(db, index, "8", {"price": 8})
@@ -125,7 +127,8 @@ class TestNothingOldComesBack:
     """A dead event whose document has moved on is settled by that: no requeue can undo what came later."""
 
     @pytest.mark.parametrize("newer", [{"price": 2}, None])
-    def test_a_newer_event_settles_it(self, db: Database, elastic: Elastic, index: str, daemon: Any, newer: Any) -> None:
+    def test_a_newer_event_settles_it(self, db: Database, elastic: Elastic, index: str, daemon: Any,
+                                      newer: Any) -> None:
         publish(db, index, "1", {"price": "much"})
         publish(db, index, "2", {"price": "much"})
         drain(daemon, expect=65)
@@ -144,7 +147,8 @@ class TestNothingOldComesBack:
 
     @pytest.mark.parametrize("settings,bad,good", [
         ({}, "[1]", '{"price": 1}'),
-        ({"outbox_document": "jsonb_build_object('price', (o.data->>'price')::numeric)"}, '{"price": "x"}', '{"price": 1}'),
+        ({"outbox_document": "jsonb_build_object('price', (o.data->>'price')::numeric)"}, '{"price": "x"}',
+         '{"price": 1}'),
     ], ids=["refused here", "mapping failed"])
     def test_whatever_it_died_of(self, db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory,
                                  settings: dict[str, str], bad: str, good: str) -> None:
@@ -213,7 +217,7 @@ class TestStatus:
 
     @pytest.mark.parametrize("words", [["status"], ["dead"], ["requeue", "--all"], ["run", "--once"]])
     def test_without_a_table_everyone_is_sent_to_init(self, outboxd: OutboxdFactory, words: list[str]) -> None:
-        done = outboxd().run(*words)
+        done = outboxd().run(*words, timeout=10)
         assert done.exit_code == 78
         assert "outboxd init" in done.stderr
 

@@ -185,6 +185,8 @@ static void boolean_flags_need_no_value(void **state)
 	config_init(&c);
 	assert_true(config_flag_is_bool("relay-notify"));
 	assert_false(config_flag_is_bool("relay-workers"));
+	assert_true(config_flag_exists("relay-workers"));
+	assert_false(config_flag_exists("relay-worker"));
 	assert_false(config_flag_is_bool("relay-notif"));
 	assert_false(config_flag_is_bool(""));
 	assert_true(set_flag(&c, "relay-notify", "no", NULL));

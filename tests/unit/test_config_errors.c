@@ -306,7 +306,7 @@ static void checks_combinations(void **state)
 		for (size_t n = 0; n < 6 && combinations[i].flags[n]; n += 2)
 			assert_true(
 				set_flag(&c, combinations[i].flags[n], combinations[i].flags[n + 1], NULL));
-		bool ok = config_check(&c, false, &e);
+		bool ok = config_check(&c, 0, &e);
 		if (ok != !combinations[i].error ||
 		    (!ok && strncmp(e.text, combinations[i].error, strlen(combinations[i].error)) != 0))
 			fail_msg("row %zu: \"%s\" instead of \"%s\"", i, e.text,
@@ -324,17 +324,17 @@ static void checks_required_values(void **state)
 	struct config c;
 	struct err e;
 	config_init(&c);
-	assert_true(config_check(&c, false, &e));
-	assert_false(config_check(&c, true, &e));
+	assert_true(config_check(&c, 0, &e));
+	assert_false(config_check(&c, NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, &e));
 	assert_string_equal(e.text, "postgres.dsn is not set: write dsn under [postgres] in the file, or set "
 				    "OUTBOXD_POSTGRES_DSN or --postgres-dsn");
 	assert_true(read_var(&c, "OUTBOXD_POSTGRES_DSN=service=x", NULL));
-	assert_false(config_check(&c, true, &e));
+	assert_false(config_check(&c, NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, &e));
 	assert_memory_equal(e.text, "elasticsearch.url is not set: ", 30);
 	assert_true(read_var(&c, "OUTBOXD_ELASTICSEARCH_URL=http://es", NULL));
-	assert_true(config_check(&c, true, &e));
+	assert_true(config_check(&c, NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, &e));
 	assert_true(set_flag(&c, "postgres-dsn", "", NULL)); // set, to nothing
-	assert_false(config_check(&c, true, &e));
+	assert_false(config_check(&c, NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, &e));
 	config_done(&c);
 }
 

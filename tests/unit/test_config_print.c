@@ -29,7 +29,7 @@ static void secrets_are_not_printed(void **state)
 	assert_null(strstr(text, "hunter2"));
 	assert_null(strstr(json, "hunter2"));
 	struct err e;
-	assert_false(config_check(&c, false, &e));
+	assert_false(config_check(&c, 0, &e));
 	assert_null(strstr(e.text, "hunter2"));
 	config_done(&c);
 }

@@ -1,1 +1,0 @@
-SELECT set_config('outboxd.limit', $1, true)

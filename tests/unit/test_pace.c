@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+#include "base/attr.h"
+#include "core/pace.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define KB 1024
+#define MB (1024 * 1024)
+#define LEAST (16 * KB) // the smallest batch_bytes that the configuration takes
+#define NEVER INT64_MAX
+
+static const struct pace_limits limits = {
+	.rows_max = 5000, .bytes_max = MB, .workers_max = 4, .poll_ms = 1000
+};
+
+static struct pace fresh(void)
+{
+	struct pace p;
+
+	pace_init(&p, &limits);
+	return p;
+}
+
+// At rest: nothing woke it, nothing is missing.
+static struct pace resting(bool notified)
+{
+	struct pace p = fresh();
+
+	p.notified = notified;
+	pace_looking(&p, true, true);
+	pace_claimed(&p, 0, 0, false);
+	return p;
+}
+
+static void starts_at_once_within_its_limits(void **state)
+{
+	static const struct {
+		int64_t rows_max, rows;
+	} cases[] = { { 5000, 500 }, { 500, 500 }, { 499, 499 }, { 1, 1 } };
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct pace_limits l = limits;
+		struct pace p;
+
+		l.rows_max = cases[i].rows_max;
+		pace_init(&p, &l);
+		assert_int_equal(p.rows, cases[i].rows);
+		assert_int_equal(p.bytes, MB);
+		assert_int_equal(p.workers, 4);
+		assert_int_equal(pace_next_look(&p, NEVER), 0);
+	}
+}
+
+static void polling_gets_slower_while_nothing_comes(void **state)
+{
+	static const int64_t gaps[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000, 1000 };
+	struct pace p = fresh();
+	int64_t now = 5000;
+
+	(void)state;
+	for (size_t i = 0; i < array_len(gaps); i++) {
+		pace_looking(&p, true, true);
+		pace_claimed(&p, now, 0, false);
+		assert_int_equal(pace_next_look(&p, NEVER), now + gaps[i]);
+		now += gaps[i];
+	}
+	pace_claimed(&p, now, 3, false); // something came: look again at once, then slower and slower
+	assert_int_equal(pace_next_look(&p, NEVER), now);
+	pace_claimed(&p, now, 0, false);
+	assert_int_equal(pace_next_look(&p, NEVER), now + 1);
+}
+
+static void after_a_claim(void **state)
+{
+	static const struct {
+		bool notified;
+		int64_t rows;
+		bool full;
+		int64_t next; // 0 = at once
+	} cases[] = {
+		{ false, 0, false, 7001 }, { false, 5, false, 7000 },
+		{ false, 500, true, 0 },   { true, 0, false, 8000 }, // a wake-up will tell
+		{ true, 5, false, 8000 },  { true, 500, true, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct pace p = fresh();
+
+		p.notified = cases[i].notified;
+		pace_looking(&p, true, true);
+		pace_claimed(&p, 7000, cases[i].rows, cases[i].full);
+		assert_int_equal(p.hungry, cases[i].full);
+		assert_int_equal(pace_next_look(&p, NEVER), cases[i].next);
+	}
+}
+
+// The rule for a wake-up: it is only answered by a look that saw every lane from zero.
+static void a_wakeup_is_not_lost(void **state)
+{
+	static const struct {
+		bool all_lanes, sweep;
+		bool again; // when the others set their lanes free
+		bool sweep_wanted;
+	} cases[] = {
+		{ true, true, false, false },
+		{ true, false, false, true }, // the row may have committed late, behind the bound
+		{ false, true, true, true },
+		{ false, false, true, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct pace p = resting(true);
+
+		assert_int_equal(pace_next_look(&p, NEVER), 1000);
+		pace_wake(&p);
+		assert_int_equal(pace_next_look(&p, NEVER), 0);
+		pace_looking(&p, cases[i].all_lanes, cases[i].sweep);
+		pace_claimed(&p, 100, 0, false);
+		assert_int_equal(pace_next_look(&p, NEVER), 1100);
+		assert_int_equal(pace_next_look(&p, 150), cases[i].sweep_wanted ? 150 : 1100);
+		assert_int_equal(pace_next_look(&p, 2000), 1100); // a sweep that is far off delays nothing
+		pace_released(&p);
+		assert_int_equal(pace_next_look(&p, NEVER), cases[i].again ? 0 : 1100);
+		assert_false(p.missed);
+	}
+}
+
+static void a_look_without_a_wakeup_owes_nothing(void **state)
+{
+	struct pace p = resting(true);
+
+	(void)state;
+	pace_looking(&p, false, false); // a routine poll while others hold lanes
+	pace_claimed(&p, 100, 0, false);
+	pace_released(&p);
+	assert_int_equal(pace_next_look(&p, 150), 1100);
+	// But what an earlier wake-up is owed stays owed.
+	pace_wake(&p);
+	pace_looking(&p, false, false);
+	pace_looking(&p, true, false);
+	pace_claimed(&p, 200, 0, false);
+	assert_int_equal(pace_next_look(&p, 250), 250);
+	pace_looking(&p, false, true); // a sweep that left out lanes does not settle it
+	assert_true(p.sweep_wanted);
+	pace_looking(&p, true, true);
+	assert_false(p.sweep_wanted);
+	pace_released(&p);
+	assert_true(p.woken);
+}
+
+static void a_claim_is_made_to_fit_one_request(void **state)
+{
+	static const struct {
+		int64_t before, rows, bytes;
+		bool full;
+		int64_t after;
+	} cases[] = {
+		{ 500, 0, 0, false, 500 },           // nothing learned
+		{ 500, 3, 0, false, 500 },           // only refused rows
+		{ 500, 500, 500 * 420, true, 1000 }, // much room: at most twice as many
+		{ 500, 500, 900 * KB, true, 568 },   // a little room: as many as fit
+		{ 500, 500, 500 * 420, false, 500 }, // not full: more would not have come
+		{ 500, 500, 4 * MB, true, 125 },     // four requests: a quarter
+		{ 500, 500, 4 * MB, false, 125 },
+		{ 500, 1, 100 * KB, false, 10 },
+		{ 500, 2, 50 * MB, false, 1 }, // never less than one
+		{ 4000, 4000, 40000, true, 5000 },
+		{ 1, 1, 50 * MB, true, 1 },
+		{ 1, 1, 420, true, 2 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct pace p = fresh();
+
+		p.rows = cases[i].before;
+		pace_filled(&p, cases[i].rows, cases[i].bytes, cases[i].full);
+		if (p.rows != cases[i].after)
+			fail_msg("case %zu: %lld rows", i, (long long)p.rows);
+	}
+}
+
+static void load_signals_halve_and_success_grows(void **state)
+{
+	struct pace p = fresh();
+	int64_t bytes = MB;
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		pace_slow(&p);
+		bytes = bytes / 2 > LEAST ? bytes / 2 : LEAST;
+		assert_int_equal(p.bytes, bytes);
+		assert_int_equal(p.workers, i == 0 ? 2 : 1);
+	}
+	assert_int_equal(p.limits.bytes_max, MB); // a load signal says nothing about the largest request
+	for (int i = 0; i < 7; i++)
+		pace_good(&p);
+	assert_int_equal(p.bytes, LEAST);
+	pace_slow(&p); // the count starts again
+	for (int i = 0; i < 7; i++)
+		pace_good(&p);
+	assert_int_equal(p.bytes, LEAST);
+	assert_int_equal(p.workers, 1);
+	pace_good(&p);
+	assert_int_equal(p.bytes, LEAST + LEAST / 4);
+	assert_int_equal(p.workers, 2);
+	for (int i = 0; i < 8 * 100; i++)
+		pace_good(&p);
+	assert_int_equal(p.bytes, MB); // back at the limit and not above
+	assert_int_equal(p.workers, 4);
+}
+
+static void a_slow_claim_is_made_smaller(void **state)
+{
+	static const int64_t rows[] = { 125, 31, 7, 1, 1 };
+	struct pace p = fresh();
+
+	(void)state;
+	for (size_t i = 0; i < array_len(rows); i++) {
+		pace_fewer_rows(&p);
+		assert_int_equal(p.rows, rows[i]);
+	}
+}
+
+static void a_limit_is_learned(void **state)
+{
+	static const struct {
+		int64_t refused; // a request of so many bytes was too large
+		int64_t limit;
+	} cases[] = {
+		{ MB, MB / 2 },
+		{ MB - 2, MB / 2 - 1 },
+		{ 40 * KB, 20 * KB },
+		{ 100, LEAST },            // not to nothing
+		{ 100 * (int64_t)MB, MB }, // one huge document: says nothing about ours
+		{ 2 * MB, MB },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct pace p = fresh();
+
+		pace_too_large(&p, cases[i].refused);
+		assert_int_equal(p.limits.bytes_max, cases[i].limit);
+		assert_int_equal(p.bytes, cases[i].limit);
+		for (int n = 0; n < 8 * 100; n++)
+			pace_good(&p);
+		assert_int_equal(p.bytes, cases[i].limit); // success does not grow past it
+	}
+}
+
+static void a_lowered_pace_is_not_raised_by_a_limit(void **state)
+{
+	struct pace p = fresh();
+
+	(void)state;
+	pace_slow(&p);
+	pace_slow(&p);
+	assert_int_equal(p.bytes, MB / 4);
+	pace_too_large(&p, MB);
+	assert_int_equal(p.limits.bytes_max, MB / 2);
+	assert_int_equal(p.bytes, MB / 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(starts_at_once_within_its_limits),
+		cmocka_unit_test(polling_gets_slower_while_nothing_comes),
+		cmocka_unit_test(after_a_claim),
+		cmocka_unit_test(a_wakeup_is_not_lost),
+		cmocka_unit_test(a_look_without_a_wakeup_owes_nothing),
+		cmocka_unit_test(a_claim_is_made_to_fit_one_request),
+		cmocka_unit_test(load_signals_halve_and_success_grows),
+		cmocka_unit_test(a_slow_claim_is_made_smaller),
+		cmocka_unit_test(a_limit_is_learned),
+		cmocka_unit_test(a_lowered_pace_is_not_raised_by_a_limit),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: MIT
+// The JSON is read back by jansson, so that a wrong escape is seen as what it is.
+#include "base/attr.h"
+#include "base/mem.h"
+#include "pg/settle.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#define MAX_ATTEMPTS 3
+#define BASE_MS 100
+#define CAP_MS 30000
+
+#define LITERAL(text) { "" text, sizeof(text) - 1 }
+#define SLICE(text) ((struct slice)LITERAL(text))
+
+static struct rng rng;
+static const struct retry_pace pace = { BASE_MS, CAP_MS, &rng };
+
+static size_t add(struct batch *b, struct slice index, struct slice id, enum op op, enum verdict verdict,
+		  int attempts)
+{
+	size_t n = batch_count(b);
+	struct row row = {
+		.tid = { (uint32_t)n + 1000, (uint16_t)(n + 1) },
+		.id = (int64_t)n + 10,
+		.attempts = attempts,
+		.index = index,
+		.document_id = id,
+	};
+	bool held;
+
+	batch_add(b, &row, op, &held);
+	batch_judge(b, n, verdict);
+	return n;
+}
+
+static json_t *parsed(char *text)
+{
+	json_t *json;
+
+	assert_non_null(text);
+	json = json_loads(text, JSON_ALLOW_NUL, NULL);
+	if (!json)
+		fail_msg("not JSON: %s", text);
+	free(text);
+	return json;
+}
+
+static json_t *troubles(struct batch *b)
+{
+	batch_resolve(b, MAX_ATTEMPTS);
+	return parsed(settle_troubles(b, &pace));
+}
+
+static const char *text_at(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+static json_int_t number_at(const json_t *object, const char *key)
+{
+	assert_true(json_is_integer(json_object_get(object, key)));
+	return json_integer_value(json_object_get(object, key));
+}
+
+static bool null_at(const json_t *object, const char *key)
+{
+	return json_is_null(json_object_get(object, key));
+}
+
+static void every_row_is_marked_or_parked_or_left(void **state)
+{
+	static const enum verdict verdicts[] = { VERDICT_DONE,    VERDICT_SUPERSEDED, VERDICT_DEAD,
+						 VERDICT_ATTEMPT, VERDICT_NONE,       VERDICT_RETRY_ITEM,
+						 VERDICT_DONE };
+	static const char marks[] = "\0\0\0\1\0\0\0\0\0\0\0\x1b\0\0\0\3\0\0\0\1"
+				    "\0\0\0\6\0\0\3\xe8\0\1\0\0\0\6\0\0\3\xe9\0\2\0\0\0\6\0\0\3\xee\0\7";
+	static const char parks[] = "\0\0\0\1\0\0\0\0\0\0\0\x1b\0\0\0\2\0\0\0\1"
+				    "\0\0\0\6\0\0\3\xea\0\3\0\0\0\6\0\0\3\xeb\0\4";
+	struct batch *b = batch_new();
+	auto_buf tids;
+	char id[] = "a";
+
+	(void)state;
+	buf_init(&tids, 1000);
+	for (size_t i = 0; i < array_len(verdicts); i++, id[0]++)
+		add(b, SLICE("x"), (struct slice){ id, 1 }, OP_INDEX, verdicts[i], 0);
+	batch_resolve(b, MAX_ATTEMPTS);
+	settle_marks(b, &tids);
+	assert_int_equal(tids.len, sizeof(marks) - 1);
+	assert_memory_equal(tids.data, marks, tids.len);
+	settle_parks(b, &tids);
+	assert_int_equal(tids.len, sizeof(parks) - 1);
+	assert_memory_equal(tids.data, parks, tids.len);
+	// Nothing at all: an array without dimensions, an empty list, no keys.
+	batch_reset(b);
+	batch_resolve(b, MAX_ATTEMPTS);
+	settle_marks(b, &tids);
+	assert_int_equal(tids.len, 12);
+	settle_parks(b, &tids);
+	assert_int_equal(tids.len, 12);
+	auto_free char *none = settle_troubles(b, &pace);
+	assert_string_equal(none, "[]");
+	assert_null(settle_keys(b));
+	batch_free(b);
+}
+
+static void a_trouble_says_everything(void **state)
+{
+	struct batch *b = batch_new();
+	struct row refused = { .tid = { 7, 8 }, .attempts = 4 };
+	const struct refusal why = { .type = "bad", .reason = "because" };
+	json_t *list, *error;
+
+	(void)state;
+	rng_seed(&rng, 1);
+	add(b, SLICE("x"), SLICE("fine"), OP_INDEX, VERDICT_DONE, 0);
+	add(b, SLICE("products"), SLICE("42"), OP_INDEX, VERDICT_ATTEMPT, 1);
+	batch_set_trouble(b, 1, 418, "teapot", "short and stout");
+	add(b, SLICE("products"), SLICE("43"), OP_DELETE, VERDICT_DEAD, 0);
+	batch_set_trouble(b, 2, 400, "parsing", "no");
+	batch_add_refused(b, &refused, &why);
+	add(b, SLICE("x"), SLICE("silent"), OP_INDEX, VERDICT_DEAD, 0); // without a word
+	list = troubles(b);
+	assert_int_equal(json_array_size(list), 4);
+
+	assert_string_equal(text_at(json_array_get(list, 0), "tid"), "(1001,2)");
+	assert_true(number_at(json_array_get(list, 0), "wait_ms") >= 1);
+	assert_true(number_at(json_array_get(list, 0), "wait_ms") <= BASE_MS * 2);
+	error = json_object_get(json_array_get(list, 0), "error");
+	assert_string_equal(text_at(error, "type"), "teapot");
+	assert_string_equal(text_at(error, "reason"), "short and stout");
+	assert_int_equal(number_at(error, "status"), 418);
+	assert_int_equal(number_at(error, "attempt"), 2);
+	assert_string_equal(text_at(error, "index"), "products");
+	assert_string_equal(text_at(error, "id"), "42");
+
+	assert_string_equal(text_at(json_array_get(list, 1), "tid"), "(1002,3)");
+	assert_true(null_at(json_array_get(list, 1), "wait_ms")); // dead
+	assert_int_equal(number_at(json_object_get(json_array_get(list, 1), "error"), "attempt"), 1);
+
+	assert_string_equal(text_at(json_array_get(list, 2), "tid"), "(7,8)");
+	error = json_object_get(json_array_get(list, 2), "error");
+	assert_true(null_at(error, "status")); // refused before sending
+	assert_true(null_at(error, "index"));
+	assert_true(null_at(error, "id"));
+	assert_int_equal(number_at(error, "attempt"), 5);
+
+	error = json_object_get(json_array_get(list, 3), "error");
+	assert_null(json_object_get(error, "type"));
+	assert_string_equal(text_at(error, "id"), "silent");
+	json_decref(list);
+	batch_free(b);
+}
+
+static void attempts_do_not_overflow(void **state)
+{
+	struct batch *b = batch_new();
+	json_t *list;
+
+	(void)state;
+	add(b, SLICE("x"), SLICE("a"), OP_INDEX, VERDICT_ATTEMPT, INT32_MAX);
+	list = troubles(b);
+	assert_true(null_at(json_array_get(list, 0), "wait_ms"));
+	assert_true(number_at(json_object_get(json_array_get(list, 0), "error"), "attempt") ==
+		    (json_int_t)INT32_MAX + 1);
+	json_decref(list);
+	batch_free(b);
+}
+
+// A reason quotes the document, so it may hold anything; it must reach a jsonb column all the same.
+static void reasons_are_made_fit(void **state)
+{
+	static const struct {
+		const char *reason, *expected;
+	} cases[] = {
+		{ "", "" },
+		{ "say \"no\" \\ / {}[]", "say \"no\" \\ / {}[]" },
+		{ "a\nb\tc\rd\x1b[31me\x01\x1f", "a b c d [31me  " },
+		{ "\x7f stays", "\x7f stays" },
+		{ "gr\xc3\xbc\xc3\x9f\xe2\x82\xac\xf0\x9f\x98\x80",
+		  "gr\xc3\xbc\xc3\x9f\xe2\x82\xac\xf0\x9f\x98\x80" },
+		{ "bad \xff", "(not valid UTF-8)" },
+		{ "cut \xe2\x82", "(not valid UTF-8)" },
+		{ "surrogate \xed\xa0\x80", "(not valid UTF-8)" },
+		{ "overlong \xc0\x80", "(not valid UTF-8)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct batch *b = batch_new();
+		json_t *list, *error;
+
+		add(b, SLICE("x"), SLICE("a"), OP_INDEX, VERDICT_DEAD, 0);
+		batch_set_trouble(b, 0, 400, cases[i].reason, cases[i].reason);
+		list = troubles(b);
+		error = json_object_get(json_array_get(list, 0), "error");
+		assert_string_equal(text_at(error, "type"), cases[i].expected);
+		assert_string_equal(text_at(error, "reason"), cases[i].expected);
+		json_decref(list);
+		batch_free(b);
+	}
+}
+
+// Ids are compared with what another settlement wrote: two ids must never become one.
+static void ids_keep_their_bytes(void **state)
+{
+	static const struct {
+		struct slice id, expected;
+	} cases[] = {
+		{ LITERAL("a b"), LITERAL("a b") },
+		{ LITERAL("a\nb"), LITERAL("a\nb") },
+		{ LITERAL("a\x01\x1f\"\\b"), LITERAL("a\x01\x1f\"\\b") },
+		{ LITERAL("\xc3\xa4"), LITERAL("\xc3\xa4") },
+		{ LITERAL("a\0b"), LITERAL("a b") }, // PostgreSQL has no NUL in text, jsonb refuses \u0000
+		{ LITERAL("a\0"), LITERAL("a ") },
+		{ LITERAL("\xff\xfe"), LITERAL("(not valid UTF-8)") },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct batch *b = batch_new();
+		json_t *list, *keys;
+		const json_t *ids[2];
+
+		add(b, SLICE("x"), cases[i].id, OP_INDEX, VERDICT_DEAD, 0);
+		list = troubles(b);
+		batch_judge(b, 0, VERDICT_DONE);
+		batch_resolve(b, MAX_ATTEMPTS);
+		keys = parsed(settle_keys(b));
+		ids[0] = json_object_get(json_object_get(json_array_get(list, 0), "error"), "id");
+		ids[1] = json_object_get(json_array_get(keys, 0), "id");
+		for (size_t n = 0; n < 2; n++) {
+			assert_int_equal(json_string_length(ids[n]), cases[i].expected.n);
+			assert_memory_equal(json_string_value(ids[n]), cases[i].expected.p,
+					    cases[i].expected.n);
+		}
+		json_decref(list);
+		json_decref(keys);
+		batch_free(b);
+	}
+}
+
+// Which documents' older refused rows are settled, and up to which event. Events of documents a and b in turn.
+static void keys_are_the_newest_accepted_state(void **state)
+{
+	static const struct {
+		struct {
+			char id;
+			enum op op;
+			enum verdict verdict;
+		} events[4];
+		const char *keys; // document and event number
+	} cases[] = {
+		{ { { 'a', OP_INDEX, VERDICT_DONE } }, "a0 " },
+		{ { { 'a', OP_DELETE, VERDICT_SUPERSEDED } }, "a0 " },
+		{ { { 'a', OP_CREATE, VERDICT_DONE } }, "" }, // not a whole state
+		{ { { 'a', OP_INDEX, VERDICT_DEAD } }, "" },
+		{ { { 'a', OP_INDEX, VERDICT_RETRY_ITEM } }, "" },
+		{ { { 'a', OP_INDEX, VERDICT_NONE }, { 'a', OP_INDEX, VERDICT_DONE } }, "a1 " },
+		{ { { 'a', OP_INDEX, VERDICT_DONE }, { 'a', OP_INDEX, VERDICT_DONE } }, "a1 " },
+		{ { { 'a', OP_INDEX, VERDICT_DONE }, { 'b', OP_DELETE, VERDICT_DONE } }, "a0 b1 " },
+		// The newer one was refused or must come again: what was accepted still settles what is older.
+		{ { { 'a', OP_INDEX, VERDICT_DONE }, { 'a', OP_INDEX, VERDICT_DEAD } }, "a0 " },
+		{ { { 'a', OP_INDEX, VERDICT_DONE }, { 'a', OP_INDEX, VERDICT_NONE } }, "a0 " },
+		{ { { 'a', OP_DELETE, VERDICT_DONE }, { 'a', OP_CREATE, VERDICT_DEAD } }, "a0 " },
+		{ { { 'a', OP_INDEX, VERDICT_DONE },
+		    { 'a', OP_INDEX, VERDICT_DEAD },
+		    { 'a', OP_INDEX, VERDICT_DONE } },
+		  "a2 " },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct batch *b = batch_new();
+		auto_buf seen;
+		char *text;
+
+		buf_init(&seen, 100);
+		for (size_t n = 0; n < array_len(cases[i].events) && cases[i].events[n].id; n++)
+			add(b, SLICE("x"), (struct slice){ &cases[i].events[n].id, 1 }, cases[i].events[n].op,
+			    cases[i].events[n].verdict, 0);
+		batch_resolve(b, MAX_ATTEMPTS);
+		text = settle_keys(b);
+		if (text) { // NULL = none
+			json_t *list = parsed(text);
+
+			assert_true(json_array_size(list) > 0);
+			for (size_t n = 0; n < json_array_size(list); n++) {
+				json_t *key = json_array_get(list, n);
+
+				assert_string_equal(text_at(key, "index"), "x");
+				buf_addf(&seen, "%s%d ", text_at(key, "id"),
+					 (int)number_at(key, "event") - 10);
+			}
+			json_decref(list);
+		}
+		assert_string_equal(buf_str(&seen), cases[i].keys);
+		batch_free(b);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_row_is_marked_or_parked_or_left),
+		cmocka_unit_test(a_trouble_says_everything),
+		cmocka_unit_test(attempts_do_not_overflow),
+		cmocka_unit_test(reasons_are_made_fit),
+		cmocka_unit_test(ids_keep_their_bytes),
+		cmocka_unit_test(keys_are_the_newest_accepted_state),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
