@@ -1,14 +1,15 @@
--- The rows of the lanes that were taken, each lane in id order. The mapping is evaluated outside the LIMIT: only
--- for claimed rows. The last column says whether any refused row exists (then delivered keys settle older ones); its
--- ORDER BY makes the planner take the index of refused rows, with or without statistics.
-SELECT o.outboxd_tid, want.lane, ({id})::bigint, o.attempts, CASE WHEN isfinite(o.created_at) THEN (extract(epoch FROM o.created_at) * 1000000)::bigint END,
-       ({version})::bigint, ({index})::text, ({document_id})::text, ({operation})::text,
-       ({routing})::text, ({pipeline})::text, ({document})::text,
+-- The rows of the lanes that were taken, each lane in id order. The index gives the order, so that the mapping is only
+-- evaluated for the rows that are claimed. The last column says whether any refused row exists (then delivered keys
+-- settle older ones); its ORDER BY makes the planner take the index of refused rows, with or without statistics.
+SELECT o.*,
        coalesce((SELECT true FROM {table} p WHERE p.processed = false AND p.error IS NOT NULL
                  ORDER BY hashtextextended(p.error->>'id', 0) LIMIT 1), false)
 FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
 CROSS JOIN LATERAL (
-	SELECT o.ctid AS outboxd_tid, o.*
+	SELECT o.ctid, want.lane, ({id})::bigint, o.attempts,
+	       CASE WHEN isfinite(o.created_at) THEN (extract(epoch FROM o.created_at) * 1000000)::bigint END,
+	       ({version})::bigint, ({index})::text, ({document_id})::text, ({operation})::text,
+	       ({routing})::text, ({pipeline})::text, ({document})::text
 	FROM {table} o
 	WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
 	  AND ({id}) > want.bound AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now())

@@ -77,6 +77,9 @@
 #ifndef RELEASE_EARLY
 #define RELEASE_EARLY 0 // commits the claim before it sends
 #endif
+#ifndef FOREVER
+#define FOREVER 0 // a refusal for now may be repeated for ever, without max_attempts
+#endif
 #ifndef MARK_ALL
 #define MARK_ALL 0 // marks the older events of a claim although the newest was refused
 #endif
@@ -97,6 +100,15 @@
 #define upto(e) ((1 << (e)) - 1) // events 1..e
 #define top(m) ((m) & 8 -> 4 : ((m) & 4 -> 3 : ((m) & 2 -> 2 : (m) & 1)))
 #define low(m) ((m) & 1 -> 1 : ((m) & 2 -> 2 : ((m) & 4 -> 3 : ((m) & 8 -> 4 : 0))))
+#ifndef REDUCE
+#define REDUCE 1 // 0: without the shortcuts that keep the number of states small; the verdicts must be the same
+#endif
+
+// A counterexample in words (run --show): relays A and B, documents x and y, zeros are dropped.
+#define R(r) (65 + (r))
+#define K(k) (120 + (k))
+#define SET(m) (m) & 1, (m) & 2, ((m) >> 2 & 1) * 3, ((m) >> 3 & 1) * 4
+
 #define LAST (KEYS - 1)
 #define max(a, b) ((a) > (b) -> (a) : (b))
 
@@ -162,7 +174,7 @@ bit calm;
 #define live(r, k) (fl[P(r, k)] && ans[P(r, k)] == 0)
 #define result(r, k) (hi[P(r, k)] || perm[P(r, k)] || temp[P(r, k)])
 #define is_del(k, e) ((e) && (del[k] & bit(e)))
-#define ALIKE (!BOUNDS && !LIVE) // two idle relays are the same: the first one claims
+#define ALIKE (!BOUNDS && !LIVE && REDUCE) // two idle relays are the same: the first one claims
 #define quiet(k) (pending(k) == 0)
 
 // I1: nothing is marked that Elasticsearch did not accept, itself or something newer.
@@ -181,7 +193,7 @@ inline clear(r, k)
 }
 
 // A version that is never forgotten makes older requests harmless for ever: they need not be followed.
-#define FORGETTABLE ((FORGET && !TOMBDOC) || PURGE || !VERSIONS)
+#define FORGETTABLE ((FORGET && !TOMBDOC) || PURGE || !VERSIONS || !REDUCE)
 #define may_matter(k, e) (FORGETTABLE || (e) > ver[k])
 
 // Whoever gives up on a request does not know whether it will still land.
@@ -300,6 +312,7 @@ inline choose_part(r, k)
 	fi;
 	if
 	:: fl[P(r, k)] ->
+		printf("%c sends %c%d\n", R(r), K(k), fl[P(r, k)]);
 		assert(i2(r, k));
 		pos[P(r, k)] = fl[P(r, k)];
 		pos[P(r, k)] = (rest(r, k) -> fl[P(r, k)] : EVENTS)
@@ -362,6 +375,8 @@ end:
 		choose_rows(r, 0);
 #endif
 		parked[r] = (err[0] | dead[0] | err[LAST] | dead[LAST]) != 0;
+		printf("%c claims x%d%d%d%d", R(r), SET(cl[P(r, 0)]));
+		printf(" y%d%d%d%d\n", SET(LAST -> cl[P(r, LAST)] : 0));
 		hold[r] = !RELEASE_EARLY;
 		st[r] = HELD
 	   }
@@ -379,6 +394,7 @@ end:
 	// The answer arrives.
 	:: d_step {
 		st[r] == SENT && !frozen[r] && !live(r, 0) && !live(r, LAST) ->
+		printf("%c gets its answer\n", R(r));
 		read_answer(r, 0);
 #if KEYS > 1
 		read_answer(r, 1);
@@ -388,7 +404,7 @@ end:
 	// No answer, or half an answer: nothing more is sent, what was accepted before is settled.
 	:: d_step {
 		st[r] == SENT && !frozen[r] && !calm ->
-progress_give_up:
+		printf("%c gives its request up\n", R(r));
 		give_up(r, 0);
 		pos[P(r, 0)] = EVENTS;
 #if KEYS > 1
@@ -404,6 +420,7 @@ progress_give_up:
 	:: atomic {
 		((st[r] == HELD && (result(r, 0) || result(r, LAST)) && (!calm || (rest(r, 0) | rest(r, LAST)) == 0)) ||
 		 (SETTLE_EARLY && st[r] == SENT)) && (hold[r] || RELEASE_EARLY) && !frozen[r] ->
+		printf("%c settles and commits\n", R(r));
 		settle(r, 0);
 #if KEYS > 1
 		settle(r, 1);
@@ -420,7 +437,7 @@ progress_give_up:
 	// Crash at any point, a failed commit, a lost connection.
 	:: d_step {
 		st[r] != IDLE && !frozen[r] && !calm ->
-progress_crash:
+		printf("%c crashes or loses its connection\n", R(r));
 		give_up(r, 0);
 		give_up(r, LAST);
 #if BOUNDS
@@ -429,25 +446,27 @@ progress_crash:
 		go_idle(r)
 	   }
 #if BOUNDS
-	:: d_step { st[r] == IDLE && bound[r] && !calm -> bound[r] = 0 } // restart
+	:: d_step { st[r] == IDLE && bound[r] && !calm -> printf("%c restarts\n", R(r)); bound[r] = 0 }
 #endif
 	// The server ends a session that was silent too long. Requests have ended before, by their own deadline.
 	:: d_step {
 		TIMEOUT && hold[r] && (!calm || frozen[r]) ->
+		printf("the server ends the session of %c\n", R(r));
 		give_up(r, 0);
 		give_up(r, LAST);
 		if
-		:: DEADLINE -> go_idle(r) // all that it knows is worth nothing any more
+		:: DEADLINE && REDUCE -> go_idle(r) // all that it knows is worth nothing any more
 		:: else
 		fi;
 		hold[r] = 0;
 		st[r] = HELD
 	   }
 	// It wakes and finds its session gone.
-	:: d_step { st[r] == HELD && !hold[r] && !RELEASE_EARLY && !frozen[r] -> go_idle(r) }
+	:: d_step { st[r] == HELD && !hold[r] && !RELEASE_EARLY && !frozen[r] ->
+		printf("%c finds its session gone\n", R(r)); go_idle(r) }
 #if LIVE
-	:: d_step { !frozen[r] && !calm && !frozen[1 - r] -> frozen[r] = 1 }
-	:: d_step { frozen[r] && !calm -> progress_thaw: frozen[r] = 0 }
+	:: d_step { !frozen[r] && !calm && !frozen[1 - r] -> printf("%c freezes\n", R(r)); frozen[r] = 1 }
+	:: d_step { frozen[r] && !calm -> printf("%c wakes\n", R(r)); frozen[r] = 0 }
 #endif
 	od
 #undef r
@@ -457,15 +476,17 @@ inline apply(k, e)
 {
 	if
 	:: e >= ver[k] || !VERSIONS ->
+		printf("Elasticsearch takes %c%d\n", K(k), e);
 		ver[k] = e;
 		acc[k] = max(acc[k], e);
 		stray[k] = (FORGETTABLE -> stray[k] : stray[k] & ~upto(e))
-	:: else // 409: something newer is there
+	:: else -> printf("Elasticsearch: 409 for %c%d\n", K(k), e)
 	fi
 }
 
 inline land_stray(k, e, copies)
 {
+	printf("a request that was given up lands: %c%d\n", K(k), e);
 	if
 	:: (bad[k] & bit(e)) == 0 -> apply(k, e)
 	:: else
@@ -479,28 +500,33 @@ inline land_stray(k, e, copies)
 
 #define PUBLISH(k, e) \
 	:: d_step { e <= EVENTS && !calm && (vis[k] & bit(e)) == 0 && (LATE || (vis[k] & upto(e - 1)) == upto(e - 1)) -> \
-		vis[k] = vis[k] | bit(e) }
+		printf("the application commits %c%d\n", K(k), e); vis[k] = vis[k] | bit(e) }
 // The last of an event's copies that are under way, or one of several: nobody counts how often a sender gave up.
 #define STRAY_LANDS(k, e) \
 	:: d_step { STRAY && e <= EVENTS && !calm && (stray[k] & bit(e)) -> land_stray(k, e, false) } \
 	:: d_step { STRAY && e <= EVENTS && !calm && (stray[k] & bit(e)) -> land_stray(k, e, true) } \
-	:: d_step { STRAY && e <= EVENTS && (stray[k] & bit(e)) -> stray[k] = stray[k] & ~bit(e) }
+	:: d_step { STRAY && e <= EVENTS && (stray[k] & bit(e)) -> \
+		printf("a request that was given up is lost: %c%d\n", K(k), e); stray[k] = stray[k] & ~bit(e) }
 #define LANDS(r, k) \
 	:: d_step { live(r, k) && (bad[k] & bit(fl[P(r, k)])) == 0 -> \
 		apply(k, fl[P(r, k)]); ans[P(r, k)] = OK; assert(i3(k)) } \
 	:: d_step { (REFUSE & 1) && live(r, k) && acc[k] != fl[P(r, k)] && (!calm || (bad[k] & bit(fl[P(r, k)]))) -> \
+		printf("Elasticsearch refuses %c%d for good\n", K(k), fl[P(r, k)]); \
 		bad[k] = bad[k] | bit(fl[P(r, k)]); ans[P(r, k)] = FOR_GOOD } \
-	:: d_step { (REFUSE & 2) && !calm && live(r, k) -> ans[P(r, k)] = FOR_NOW }
+	:: d_step { (REFUSE & 2) && (!calm || FOREVER) && live(r, k) -> \
+		printf("Elasticsearch refuses %c%d for now\n", K(k), fl[P(r, k)]); ans[P(r, k)] = FOR_NOW }
 #define old_under_way(k) ((stray[k] & upto(ver[k] - 1)) || (live(0, k) && fl[P(0, k)] < ver[k]) || \
 			  (live(1, k) && fl[P(1, k)] < ver[k]))
 #define FORGETS(k) \
 	:: d_step { FORGET && !TOMBDOC && !calm && is_del(k, ver[k]) && (FORGET == 2 || !old_under_way(k)) -> \
-		ver[k] = 0 }
+		printf("Elasticsearch forgets the deletion of %c\n", K(k)); ver[k] = 0 }
 #define PURGES(k) \
 	:: d_step { PURGE && TOMBDOC && !calm && is_del(k, ver[k]) && quiet(k) && \
-		    (PURGE == 2 || (!stray[k] && !live(0, k) && !live(1, k))) -> ver[k] = 0 }
+		    (PURGE == 2 || (!stray[k] && !live(0, k) && !live(1, k))) -> \
+		printf("the tombstone document of %c is purged\n", K(k)); ver[k] = 0 }
 #define REQUEUES(k, e) \
 	:: d_step { REQUEUE && !calm && (dead[k] & bit(e)) -> \
+		printf("an operator requeues %c%d\n", K(k), e); \
 		dead[k] = dead[k] & ~bit(e); err[k] = err[k] | bit(e); bad[k] = bad[k] & ~bit(e) }
 #define KEY(k) \
 	PUBLISH(k, 1) PUBLISH(k, 2) PUBLISH(k, 3) PUBLISH(k, 4) \
@@ -522,6 +548,9 @@ active proctype world()
 		od
 	}
 #endif
+	printf("deletes: x%d%d%d%d", SET(del[0]));
+	printf(" y%d%d%d%d\n", SET(LAST -> del[LAST] : 0));
+progress_faults:
 end:
 	do
 	KEY(0)
@@ -529,8 +558,15 @@ end:
 	KEY(1)
 #endif
 #if LIVE
-	:: calm == 0 -> calm = 1
-	:: calm && timeout -> assert(quiet(0) && quiet(LAST)); break
+	:: calm == 0 -> printf("from here on nothing goes wrong any more\n"); calm = 1; break
+	od;
+end_calm:
+	do
+	KEY(0)
+#if KEYS > 1
+	KEY(1)
+#endif
+	:: timeout -> assert(quiet(0) && quiet(LAST)); break
 #endif
 	od
 }

@@ -1,0 +1,261 @@
+"""Rows, indexes and servers that try to stop, to spin or to fool the relay. Most were found by a review."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness import Database, Elastic, FaultProxy, Outboxd, Postgres, ScriptedElastic, insert_events, wait_until
+from harness.scripted_elastic import Answer, Request
+
+OutboxdFactory = Callable[..., Outboxd]
+PROCESSED = "SELECT count(*) FROM outbox WHERE processed"
+
+
+def init(daemon: Outboxd, *words: str) -> None:
+    assert daemon.run("init", *words).exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["inheritance", "partitions"])
+def test_a_table_with_children_is_refused(kind: str, db: Database, index: str, outboxd: OutboxdFactory) -> None:
+    """The ctid of a row in a child names another row in the parent: a mark would hit both."""
+    relay = outboxd()
+    init(relay)
+    if kind == "inheritance":
+        db.execute("CREATE TABLE child () INHERITS (outbox)")
+    else:
+        db.execute("ALTER TABLE outbox RENAME TO old; CREATE TABLE outbox (LIKE old INCLUDING DEFAULTS) "
+                   "PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF outbox DEFAULT")
+
+    assert relay.run("init").exit_code == 78
+    done = relay.run_once(timeout=20)
+
+    assert done.exit_code == 78
+    assert "children" in done.stderr
+
+
+def test_a_version_from_the_future_is_no_success(db: Database, elastic: Elastic, index: str,
+                                                 outboxd: OutboxdFactory) -> None:
+    """After a failover that lost commits the ids go back, and everything new looks old to Elasticsearch."""
+    elastic.create_index(index)
+    elastic.call("PUT", f"/{index}/_doc/a?version=1000000&version_type=external", {"from": "the lost future"})
+    elastic.call("PUT", f"/{index}/_doc/b?version=1&version_type=external", {"from": "the past"})
+    relay = outboxd(retry_cap="500ms")
+    init(relay)
+    db.execute("SELECT outbox_publish(%s, 'a', '{\"from\": \"now\"}'), outbox_publish(%s, 'b', '{\"from\": \"now\"}')",
+               [index, index])
+    relay.start()
+
+    line = relay.wait_log("version_from_the_future", timeout=30)
+
+    assert (line["version"], line["highest_id"]) == ("1000000", "2")
+    wait_until(lambda: db.value(PROCESSED) == 1, 20, "the other document to be delivered")
+    assert db.value("SELECT error->>'type' FROM outbox WHERE aggregate_id = 'a' AND NOT processed AND dead_at IS NULL "
+                    "AND attempts = 0") == "version_from_the_future"
+    # Raised above the version, the next event of the document wins and settles the one that waits.
+    db.execute("SELECT setval(pg_get_serial_sequence('outbox', 'id'), 1000000)")
+    db.execute("SELECT outbox_publish(%s, 'a', '{\"from\": \"now\"}')", [index])
+    wait_until(lambda: db.value(PROCESSED) == 3, 20, "the document to be delivered again")
+    document = elastic.get(index, "a")
+    assert document is not None and document.version == 1000001
+
+
+def test_a_mapping_may_fail_in_any_way(db: Database, index: str, outboxd: OutboxdFactory) -> None:
+    """P0002 (no_data_found) is no data exception, and yet it is one row's fault."""
+    db.execute("CREATE FUNCTION title(id text) RETURNS text LANGUAGE plpgsql AS $$ DECLARE t text; BEGIN "
+               "SELECT 'title' INTO STRICT t WHERE id <> '7'; RETURN t; END $$")
+    relay = outboxd(outbox_document="o.data || jsonb_build_object('title', title(o.aggregate_id))")
+    init(relay)
+    with db.connect() as connection:
+        insert_events(connection, 50, index=index)
+
+    assert relay.run_once(timeout=30).exit_code == 65
+
+    assert db.value(PROCESSED) == 49
+    assert db.value("SELECT error->>'reason' FROM outbox WHERE dead_at IS NOT NULL").startswith("P0002")
+
+
+def test_a_mapping_that_fails_for_all_kills_none(db: Database, index: str, outboxd: OutboxdFactory) -> None:
+    relay = outboxd(outbox_document="o.data || jsonb_build_object('n', (o.data->>'sku')::int)", retry_cap="300ms")
+    init(relay)
+    with db.connect() as connection:
+        insert_events(connection, 200, index=index)
+
+    done = relay.run_once(timeout=30)
+
+    assert done.exit_code == 78
+    assert "every one of" in done.stderr
+    assert db.value("SELECT count(*) FROM outbox WHERE processed = false AND dead_at IS NULL") == 200
+
+
+def test_a_failing_row_behind_a_paused_index_is_found(db: Database, elastic: Elastic, index: str,
+                                                      outboxd: OutboxdFactory) -> None:
+    elastic.create_index(index)
+    elastic.call("PUT", f"/{index}/_settings", {"index.blocks.write": True})
+    relay = outboxd(outbox_document="o.data || jsonb_build_object('n', 1 / (o.aggregate_id <> 'o50')::int)",
+                    relay_batch_rows=160)
+    init(relay)
+    with db.connect() as connection:
+        insert_events(connection, 6000, index=index)
+        insert_events(connection, 100, index=f"{index}-other", prefix="o")
+    try:
+        relay.start()
+        wait_until(lambda: db.value(PROCESSED) == 99, 60, "the good rows of the other index to be delivered")
+        wait_until(lambda: db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL") == 1, 30,
+                   "the failing row to be dead")
+        assert db.value("SELECT aggregate_id FROM outbox WHERE dead_at IS NOT NULL") == "o50"
+    finally:
+        elastic.delete_index(f"{index}-other")
+
+
+def test_several_documents_that_are_too_large_are_dead(db: Database, outboxd: OutboxdFactory) -> None:
+    """A proxy's limit says something of each document, not of the connection, however many there are."""
+
+    def at_most_50_kb(request: Request) -> Answer | None:
+        return Answer(status=413, body=b"<html>") if len(request.raw_body) > 50_000 else None
+
+    with ScriptedElastic(at_most_50_kb) as scripted:
+        relay = outboxd(elasticsearch_url=scripted.url)
+        init(relay)
+        with db.connect() as connection:
+            insert_events(connection, 5, document_bytes=100_000)
+            insert_events(connection, 300, first=6)
+
+        assert relay.run_once(timeout=60).exit_code == 65
+
+    assert db.value(PROCESSED) == 300
+    assert db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL AND (error->>'status')::int = 413") == 5
+
+
+def test_an_endpoint_that_refuses_everything_buries_nothing(db: Database, outboxd: OutboxdFactory) -> None:
+    """Explicit indexes forbidden, a wrong path, some proxy: a 400 for all is not the fault of the events."""
+    with ScriptedElastic(lambda request: Answer(status=400, body=b'{"error":{"type":"odd","reason":"no"}}')) as scripted:
+        relay = outboxd(elasticsearch_url=scripted.url, relay_once_timeout="3s", retry_base="10ms", retry_cap="100ms")
+        init(relay)
+        with db.connect() as connection:
+            insert_events(connection, 50)
+
+        assert relay.run_once(timeout=30).exit_code == 75
+
+    assert db.value("SELECT count(*) FROM outbox WHERE processed = false AND dead_at IS NULL AND attempts = 0") == 50
+
+
+def test_many_faulty_indexes_make_no_storm(db: Database, outboxd: OutboxdFactory) -> None:
+    missing = (404, "index_not_found_exception", "no such index")
+    with ScriptedElastic(lambda request: Answer(items=dict.fromkeys(range(len(request.actions)), missing))) as scripted:
+        relay = outboxd(elasticsearch_url=scripted.url, relay_once_timeout="4s")
+        init(relay)
+        db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data) "
+                   "SELECT 'i' || n % 200, n, '{}' FROM generate_series(1, 4000) n")
+
+        done = relay.run_once(timeout=30)
+
+        assert done.exit_code == 75
+        assert len(done.logs("index_paused")) <= 64
+        assert len(scripted.bulks) < 400
+
+
+def test_a_failing_claim_backs_off_before_elasticsearch_was_heard_of(db: Database, outboxd: OutboxdFactory) -> None:
+    with ScriptedElastic() as scripted:
+        init(outboxd())
+        db.execute("DROP ROLE IF EXISTS outboxd_reader; CREATE ROLE outboxd_reader LOGIN; "
+                   "GRANT SELECT ON outbox TO outboxd_reader; INSERT INTO outbox (aggregate_type, aggregate_id) VALUES ('i', '1')")
+        relay = outboxd(elasticsearch_url=scripted.url, postgres_dsn=db.dsn_with(user="outboxd_reader"))
+        relay.start()
+        relay.wait_log("sql_failed", timeout=20)
+        before = len(scripted.requests)
+        with pytest.raises(TimeoutError):
+            wait_until(lambda: len(scripted.requests) > before + 20, 3, "a storm that must not come")
+        assert len(relay.logs("sql_failed")) == 1
+        relay.close()
+        db.execute("DROP OWNED BY outboxd_reader; DROP ROLE outboxd_reader")
+
+
+def test_marks_that_do_not_stick_are_no_loop(db: Database, outboxd: OutboxdFactory) -> None:
+    with ScriptedElastic() as scripted:
+        relay = outboxd(elasticsearch_url=scripted.url, relay_once_timeout="3s")
+        init(relay)
+        db.execute("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
+                   "CREATE TRIGGER no BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION no()")
+        with db.connect() as connection:
+            insert_events(connection, 5)
+
+        done = relay.run_once(timeout=30)
+
+        assert done.exit_code == 75
+        assert "not marked" in done.logs("sql_failed")[0]["error"]
+        assert len(scripted.bulks) < 30
+
+
+@pytest.mark.time_limit(150)
+def test_a_relay_that_froze_while_reading_lets_go(postgres: Postgres, db: Database, elastic: Elastic, index: str,
+                                                  outboxd: OutboxdFactory) -> None:
+    """Its backend hangs in a blocked write, where no other time-out of the server counts."""
+    with ScriptedElastic(lambda request: Answer(delay=60)) as stuck:
+        frozen = outboxd(elasticsearch_url=stuck.url, relay_workers=1, elasticsearch_timeout="1s", relay_batch_bytes="16kB",
+                         retry_cap="200ms")
+        init(frozen)
+        with db.connect() as connection:
+            insert_events(connection, 400, index=index, document_bytes=100_000)
+        frozen.start()
+        stuck.wait_bulks(1, timeout=30)
+        frozen.pause()
+        assert db.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") > 0
+
+        assert outboxd(relay_batch_bytes="1MB").run_once(timeout=100).exit_code == 0
+
+        assert db.value(PROCESSED) == 400
+
+
+def test_a_slow_mapping_is_claimed_in_smaller_pieces(db: Database, index: str, outboxd: OutboxdFactory) -> None:
+    """20 rows a second: 500 rows are more than one claim may take, and 5 are not."""
+    relay = outboxd(outbox_document="(SELECT o.data FROM pg_sleep(0.05))", elasticsearch_timeout="1s", relay_workers=1,
+                    retry_base="10ms", retry_cap="100ms")
+    init(relay)
+    with db.connect() as connection:
+        insert_events(connection, 500, index=index)
+    relay.start()
+
+    wait_until(lambda: db.value(PROCESSED) >= 50, 60, "some rows to be delivered")
+
+
+def test_without_the_trigger_it_polls_fast(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
+    """That the relay may listen does not mean that anybody notifies."""
+    relay = outboxd(relay_poll_interval="1h")
+    init(relay)
+    relay.start()
+    relay.wait_log("elasticsearch_connected", timeout=30)
+
+    for number in range(3):
+        db.execute("SELECT outbox_publish(%s, %s, '{\"n\": 1}')", [index, f"polled-{number}"])
+        wait_until(lambda: elastic.get(index, f"polled-{number}"), 10, "the event to be found by polling")
+    assert relay.logs("wakeups_work") == []
+
+
+def test_a_blocked_index_ends_once(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
+    elastic.create_index(index)
+    elastic.call("PUT", f"/{index}/_settings", {"index.blocks.write": True})
+    relay = outboxd(relay_once_timeout="2s")
+    init(relay)
+    with db.connect() as connection:
+        insert_events(connection, 10, index=index)
+
+    assert relay.run_once(timeout=30).exit_code == 75
+
+
+def test_a_half_open_elasticsearch_is_given_up(db: Database, elastic: Elastic, index: str,
+                                               outboxd: OutboxdFactory) -> None:
+    with FaultProxy(elastic.port) as proxy:
+        relay = outboxd(elasticsearch_url=proxy.url, elasticsearch_timeout="1s", retry_cap="200ms")
+        init(relay)
+        relay.start()
+        relay.wait_log("elasticsearch_connected", timeout=20)
+        proxy.stall()
+        db.execute("SELECT outbox_publish(%s, '1', '{\"n\": 1}')", [index])
+        relay.wait_log("elasticsearch_away", timeout=20)
+
+        proxy.reset_all()
+        proxy.pass_all()
+
+        wait_until(lambda: elastic.get(index, "1"), 20, "the event to be delivered")
