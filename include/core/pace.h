@@ -32,6 +32,8 @@ struct pace {
 
 void pace_init(struct pace *p, const struct pace_limits *limits);
 void pace_wake(struct pace *p);
+// How many batches may be in flight now.
+int pace_in_flight(const struct pace *p);
 // A look begins that leaves out lanes (missed) or is not a sweep.
 void pace_looking(struct pace *p, bool all_lanes, bool sweep);
 // A claim ended with so many rows; full = some lane gave as many as it was asked for.

@@ -6,6 +6,7 @@
 #define ROWS_AT_START 500
 #define BYTES_LEAST (16 * 1024)
 #define GOOD_BEFORE_GROWTH 8
+#define IN_FLIGHT_AT_REST 2
 
 static int64_t clamp(int64_t v, int64_t low, int64_t high)
 {
@@ -26,6 +27,13 @@ void pace_init(struct pace *p, const struct pace_limits *limits)
 void pace_wake(struct pace *p)
 {
 	p->woken = true;
+}
+
+// Without a backlog more requests are only smaller ones: they cost both servers more and make each other wait. Two keep
+// an event from waiting for a whole request of others.
+int pace_in_flight(const struct pace *p)
+{
+	return p->hungry || p->workers < IN_FLIGHT_AT_REST ? p->workers : IN_FLIGHT_AT_REST;
 }
 
 void pace_looking(struct pace *p, bool all_lanes, bool sweep)

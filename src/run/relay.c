@@ -102,7 +102,7 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 		*next_ms = earlier(*next_ms, r->elasticsearch.until_ms);
 		return ORDER_WAIT;
 	}
-	if (r->looking || lanes_free_count(&r->lanes) == 0 || active_workers(r) >= r->pace.workers)
+	if (r->looking || lanes_free_count(&r->lanes) == 0 || active_workers(r) >= pace_in_flight(&r->pace))
 		return ORDER_WAIT; // a claim that learns its lanes, or ends, asks again
 	probe_paused_indexes(r, now_ms);
 	look_ms = pace_next_look(&r->pace, r->lanes.sweep_at_us / 1000);

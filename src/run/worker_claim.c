@@ -195,7 +195,8 @@ void worker_claim_ended(struct worker *w, bool committed)
 		pace_fewer_rows(&r->pace); // they came too late to be sent in time
 	pace_filled(&r->pace, w->rows, w->bytes, w->full);
 	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full);
-	pace_released(&r->pace);
+	if (w->lanes)
+		pace_released(&r->pace); // what a look left out because of us may be waiting
 	if (r->once && w->rows == 0 && w->plan.sweep && w->plan.count == LANES && conn_is_up(w->conn))
 		r->maybe_done = true;
 	if (w->impatient)

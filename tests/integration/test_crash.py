@@ -42,6 +42,44 @@ def test_kill_9_in_each_state(state: str, postgres: Postgres, db: Database, elas
     history.assert_matches(elastic, index)
 
 
+def test_kill_9_while_it_looks_for_rows_whose_mapping_fails(postgres: Postgres, db: Database, index: str,
+                                                            outboxd: OutboxdFactory) -> None:
+    """The search is one transaction: nothing of it stays, and the next relay finds the rows again."""
+    mapping = "o.data || jsonb_build_object('n', 1 / (o.aggregate_id <> '7')::int)"
+    with FaultProxy(postgres.port) as slow_postgres:
+        relay = outboxd(postgres_dsn=db.dsn_with(port=slow_postgres.port), log_level="debug", outbox_document=mapping)
+        assert outboxd().run("init").exit_code == 0
+        with db.connect() as connection:
+            insert_events(connection, 100, index=index)
+        slow_postgres.delay(0.05)
+        relay.start()
+        relay.wait_log("worker", to="SIEVING", timeout=60)
+
+        relay.kill9()
+
+    assert db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL") <= 1
+    assert outboxd(outbox_document=mapping).run_once().exit_code == 65
+    assert db.value("SELECT count(*) FROM outbox WHERE processed") == 99
+
+
+def test_kill_9_while_it_asks_whether_anything_is_left(postgres: Postgres, db: Database, elastic: Elastic, index: str,
+                                                       outboxd: OutboxdFactory) -> None:
+    history = History()
+    with FaultProxy(postgres.port) as slow_postgres:
+        relay = outboxd(postgres_dsn=db.dsn_with(port=slow_postgres.port), log_level="debug")
+        assert outboxd().run("init").exit_code == 0
+        with db.connect() as connection:
+            insert_events(connection, 100, index=index, history=history)
+        slow_postgres.delay(0.02)
+        relay.start("--once")
+        relay.wait_log("worker", to="CHECKING", timeout=60)
+
+        relay.kill9()
+
+    assert is_drained(db)
+    history.assert_matches(elastic, index)
+
+
 def test_kill_9_again_and_again(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
     history = History()
     relay = outboxd(log_level="debug", relay_batch_rows=300)

@@ -536,20 +536,19 @@ inline land_stray(k, e, copies)
 
 active proctype world()
 {
-	d_step {
-		del[0] = 2;
-		del[LAST] = (KEYS > 1 -> bit(EVENTS) : 2)
-	}
-#if ANY
+progress_start:
 	atomic {
+		del[0] = 2;
+		del[LAST] = (KEYS > 1 -> bit(EVENTS) : 2);
+#if ANY
 		do
 		:: del[0] < ALL -> del[0]++
 		:: break
-		od
-	}
+		od;
 #endif
-	printf("deletes: x%d%d%d%d", SET(del[0]));
-	printf(" y%d%d%d%d\n", SET(LAST -> del[LAST] : 0));
+		printf("deletes: x%d%d%d%d", SET(del[0]));
+		printf(" y%d%d%d%d\n", SET(LAST -> del[LAST] : 0))
+	}
 progress_faults:
 end:
 	do
@@ -558,7 +557,7 @@ end:
 	KEY(1)
 #endif
 #if LIVE
-	:: calm == 0 -> printf("from here on nothing goes wrong any more\n"); calm = 1; break
+	:: atomic { calm == 0 -> printf("from here on nothing goes wrong any more\n"); calm = 1; break }
 	od;
 end_calm:
 	do

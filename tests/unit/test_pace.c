@@ -270,9 +270,30 @@ static void a_lowered_pace_is_not_raised_by_a_limit(void **state)
 	assert_int_equal(p.bytes, MB / 4);
 }
 
+static void few_requests_at_rest_all_with_a_backlog(void **state)
+{
+	struct pace_limits limits = {
+		.rows_max = 5000, .bytes_max = 1 << 20, .workers_max = 4, .poll_ms = 1000
+	};
+	struct pace p;
+
+	(void)state;
+	pace_init(&p, &limits);
+	assert_int_equal(pace_in_flight(&p), 4);
+	pace_claimed(&p, 0, 10, false);
+	assert_int_equal(pace_in_flight(&p), 2);
+	pace_claimed(&p, 0, 500, true);
+	assert_int_equal(pace_in_flight(&p), 4);
+	limits.workers_max = 1;
+	pace_init(&p, &limits);
+	pace_claimed(&p, 0, 10, false);
+	assert_int_equal(pace_in_flight(&p), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(few_requests_at_rest_all_with_a_backlog),
 		cmocka_unit_test(starts_at_once_within_its_limits),
 		cmocka_unit_test(polling_gets_slower_while_nothing_comes),
 		cmocka_unit_test(after_a_claim),
