@@ -272,20 +272,20 @@ static void a_lowered_pace_is_not_raised_by_a_limit(void **state)
 
 static void few_requests_at_rest_all_with_a_backlog(void **state)
 {
-	struct pace_limits limits = {
+	struct pace_limits most = {
 		.rows_max = 5000, .bytes_max = 1 << 20, .workers_max = 4, .poll_ms = 1000
 	};
 	struct pace p;
 
 	(void)state;
-	pace_init(&p, &limits);
+	pace_init(&p, &most);
 	assert_int_equal(pace_in_flight(&p), 4);
 	pace_claimed(&p, 0, 10, false);
 	assert_int_equal(pace_in_flight(&p), 2);
 	pace_claimed(&p, 0, 500, true);
 	assert_int_equal(pace_in_flight(&p), 4);
-	limits.workers_max = 1;
-	pace_init(&p, &limits);
+	most.workers_max = 1;
+	pace_init(&p, &most);
 	pace_claimed(&p, 0, 10, false);
 	assert_int_equal(pace_in_flight(&p), 1);
 }
