@@ -56,14 +56,37 @@ static bool takes_value(const char *name)
 	return strcmp(name, "config") == 0 || (config_flag_exists(name) && !config_flag_is_bool(name));
 }
 
+// The list of options knows the nearest name.
+static bool refuse_flag(const char *name, struct err *e)
+{
+	struct config scratch;
+	bool known;
+
+	config_init(&scratch);
+	(void)config_set_flag(&scratch, name, "", &known, e);
+	config_done(&scratch);
+	return false;
+}
+
+static bool is_flag(const char *name)
+{
+	return command_flag_find(NULL, name) || config_flag_exists(name) || strcmp(name, "config") == 0 ||
+	       strcmp(name, "help") == 0 || strcmp(name, "version") == 0;
+}
+
 // The command is the first word, wherever it stands; what follows --name may be its value.
 static bool find_command(struct line *l, char **argv, int argc, struct err *e)
 {
 	l->command = command_find("run");
 	for (int i = 1; i < argc; i++) {
 		if (argv[i][0] == '-') {
-			if (argv[i][1] == '-' && !strchr(argv[i], '=') && takes_value(argv[i] + 2))
-				i++;
+			const char *start = argv[i] + strspn(argv[i], "-");
+			size_t len = strcspn(start, "=");
+			auto_free char *name = mem_strndup(start, len);
+
+			if (!is_flag(name))
+				return refuse_flag(name, e);
+			i += start[len] != '=' && takes_value(name);
 			continue;
 		}
 		l->command = command_find(argv[i]);
