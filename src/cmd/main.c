@@ -60,12 +60,12 @@ static bool takes_value(const char *name)
 static bool refuse_flag(const char *name, struct err *e)
 {
 	struct config scratch;
-	bool known;
+	bool known, ok;
 
 	config_init(&scratch);
-	(void)config_set_flag(&scratch, name, "", &known, e);
+	ok = config_set_flag(&scratch, name, "", &known, e);
 	config_done(&scratch);
-	return false;
+	return ok;
 }
 
 static bool is_flag(const char *name)
