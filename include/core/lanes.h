@@ -2,8 +2,13 @@
 // Lanes give order per key: a key hashes to one of 16 lanes, and a claim's transaction holds the advisory lock of
 // every lane it takes rows from. This is one relay's memory of its lanes: which ones its own workers hold, and
 // from which id on a claim should look (a lower bound, so that a claim does not walk index entries of rows that
-// are done but not yet vacuumed). Bounds are only an optimisation: a sweep from zero finds what they hide (late
-// committers, returned and requeued rows), at a bounded share of the time.
+// are done but not yet vacuumed).
+//
+// A bound must not hide an event while a younger one of its key is sent. Ids are drawn before commit, so an id below
+// the highest one that a claim saw may still become visible. Therefore a bound follows one claim behind: it moves up to
+// what an earlier claim saw only when every transaction that was open at that claim's snapshot had ended before the
+// present claim's (struct horizon), which then has looked below and found what they left. What else comes back below
+// a bound (retries, requeued rows) is found by a sweep from zero, at a bounded share of the time.
 #ifndef OUTBOXD_CORE_LANES_H
 #define OUTBOXD_CORE_LANES_H
 
@@ -13,12 +18,14 @@
 #define LANES 16 // a contract between all relays of a table: it is part of the index expression
 
 struct lane {
-	int64_t bound;   // rows at or below are not looked for, except by a sweep
-	int64_t from;    // the bound that the open claim started from
-	int64_t highest; // greatest id of the open claim, valid when rows > 0
-	int64_t rows;    // rows of the open claim
-	bool held;       // by a worker of this process
-	bool returned;   // the open claim gives rows back
+	int64_t bound;     // rows at or below are not looked for, except by a sweep
+	int64_t seen;      // the bound's next place, 0 = none: the highest id of an earlier claim ...
+	int64_t seen_xmax; // ... whose snapshot ended here
+	int64_t from;      // the bound that the open claim started from
+	int64_t highest;   // greatest id of the open claim, valid when rows > 0
+	int64_t rows;      // rows of the open claim
+	bool held;         // by a worker of this process
+	bool returned;     // the open claim gives rows back
 };
 
 struct lanes {
@@ -48,8 +55,13 @@ bool lanes_sweep_due(const struct lanes *l, int64_t now_us);
 void lanes_granted(struct lanes *l, const struct lane_plan *plan, uint32_t taken);
 void lanes_row(struct lanes *l, int32_t lane, int64_t id); // a row of the open claim
 void lanes_returned(struct lanes *l, int32_t lane);        // some row of the open claim stays pending
+// Transaction ids around a claim: those below xmin had ended before its snapshot (a little earlier is fine), those
+// from xmax on had not begun at it. 0 = not known.
+struct horizon {
+	int64_t xmin, xmax;
+};
 // The claim's transaction ended. committed = false returns every row. per_lane = the claim's LIMIT per lane.
-void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane);
+void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane, struct horizon horizon);
 // How long a sweep took to look from zero: the next one is due after 19 times that (5% of the time).
 void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us);
 void lanes_forget_bounds(struct lanes *l); // the next claim looks from zero

@@ -52,9 +52,10 @@ struct claim {
 #define CLAIM_STEP_LANES 2
 #define CLAIM_STEP_ROWS 3
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim);
-// A bit per lane; *ret_drawn = the highest id that the table ever drew, 0 = not known.
-uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn);
-void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked);
+// A bit per lane; *ret_drawn = the highest id that the table ever drew, 0 = not known; *ret_xmin: see struct horizon.
+uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn, int64_t *ret_xmin);
+void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked,
+		     int64_t *ret_xmax);
 
 // Writes the fates of a resolved batch and commits. parked: the claim saw refused rows, so accepted keys settle
 // their older ones. The result's affected[SETTLE_STEP_MARK] must be the number of delivered + superseded.

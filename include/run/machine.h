@@ -93,8 +93,9 @@ struct worker {
 	struct batch *batch;
 	struct buf body;
 	struct range range; // in flight
-	int64_t drawn;      // highest id that the table ever drew; 0 = unknown
-	uint32_t lanes;     // granted, a bit each
+	struct horizon horizon;
+	int64_t drawn;  // highest id that the table ever drew; 0 = unknown
+	uint32_t lanes; // granted, a bit each
 	int64_t per_lane;
 	int64_t rows, bytes;     // of this claim
 	int64_t claimed_boot_ms; // when BEGIN was sent

@@ -3,7 +3,8 @@
 -- outboxd.lanes, so that both travel in one round trip. $5 is the sequence of the ids: a version above the highest id
 -- that was ever drawn comes from a future that this database has lost.
 SELECT set_config('outboxd.lanes', coalesce(array_agg(lane)::text, '{}'), true),
-       CASE WHEN $5::oid <> 0 THEN pg_sequence_last_value($5::oid::regclass) END
+       CASE WHEN $5::oid <> 0 THEN pg_sequence_last_value($5::oid::regclass) END,
+       pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 FROM (
 	SELECT want.lane
 	FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)

@@ -84,23 +84,49 @@ void lanes_returned(struct lanes *l, int32_t lane)
 	l->lane[lane].returned = true;
 }
 
-static void release(struct lane *lane, bool committed, int64_t per_lane)
+static bool is_settled(const struct lane *lane, struct horizon h)
 {
-	lane->held = false;
-	if (lane->rows == 0)
-		return;
-	if (!committed || lane->returned)
-		lane->bound = lane->from; // they must be found again
-	else if (lane->rows >= per_lane || lane->highest > lane->bound)
-		lane->bound =
-			lane->highest; // after a full claim of a sweep this goes back: the sweep goes on from there
+	return lane->seen > 0 && h.xmin > 0 && lane->seen_xmax <= h.xmin;
 }
 
-void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane)
+static void move_bound(struct lane *lane, int64_t per_lane, struct horizon h)
+{
+	bool full = lane->rows > 0 && lane->rows >= per_lane;
+
+	if (full && lane->highest < lane->bound) {
+		lane->bound = lane->highest; // a full sweep: it goes on from there
+		lane->seen = 0;
+		return;
+	}
+	// This claim has looked at everything up to `seen`.
+	if (is_settled(lane, h) && (!full || lane->highest >= lane->seen)) {
+		if (lane->seen > lane->bound)
+			lane->bound = lane->seen;
+		lane->seen = 0;
+	}
+	// Not replaced while it waits, or it would wait for ever where transactions overlap.
+	if (lane->rows > 0 && lane->seen == 0 && lane->highest > lane->bound && h.xmax > 0) {
+		lane->seen = lane->highest;
+		lane->seen_xmax = h.xmax;
+	}
+}
+
+static void release(struct lane *lane, bool committed, int64_t per_lane, struct horizon h)
+{
+	lane->held = false;
+	if (lane->rows > 0 && (!committed || lane->returned)) {
+		lane->bound = lane->from; // they must be found again
+		lane->seen = 0;
+	} else {
+		move_bound(lane, per_lane, h);
+	}
+}
+
+void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane, struct horizon horizon)
 {
 	for (int i = 0; i < LANES; i++) {
 		if (taken & (1u << i))
-			release(&l->lane[i], committed, per_lane);
+			release(&l->lane[i], committed, per_lane, horizon);
 	}
 }
 
@@ -118,7 +144,7 @@ void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us)
 void lanes_forget_bounds(struct lanes *l)
 {
 	for (int i = 0; i < LANES; i++) {
-		l->lane[i].bound = l->lane[i].from = 0;
+		l->lane[i].bound = l->lane[i].from = l->lane[i].seen = 0;
 		l->lane[i].returned = true; // or the end of an open claim would set the bound again
 	}
 }

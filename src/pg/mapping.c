@@ -45,6 +45,21 @@ static size_t dollar_quoted(const char *s)
 	return end ? (size_t)(end - s) + tag : strlen(s);
 }
 
+// In PostgreSQL comments nest.
+static size_t comment(const char *s)
+{
+	size_t n = 2;
+
+	for (int depth = 1; s[n] && depth > 0;) {
+		bool opens = s[n] == '/' && s[n + 1] == '*';
+		bool closes = s[n] == '*' && s[n + 1] == '/';
+
+		depth += opens - closes;
+		n += opens || closes ? 2 : 1;
+	}
+	return n;
+}
+
 // A reader of SQL text that knows strings, quoted names, dollar quotes and comments. Returns the length of the token
 // at s (1 for anything that is not such a run) and whether it is a plain word.
 static size_t token(const char *s, bool *ret_word)
@@ -53,8 +68,8 @@ static size_t token(const char *s, bool *ret_word)
 
 	*ret_word = false;
 	if ((*s == 'e' || *s == 'E') && s[1] == '\'') {
-		for (n = 2; s[n] && s[n] != '\''; n++)
-			n += s[n] == '\\' && s[n + 1];
+		for (n = 2; s[n] && (s[n] != '\'' || s[n + 1] == '\''); n++)
+			n += (s[n] == '\\' || s[n] == '\'') && s[n + 1];
 		return s[n] ? n + 1 : n;
 	}
 	if (*s == '$')
@@ -73,11 +88,8 @@ static size_t token(const char *s, bool *ret_word)
 	}
 	if (s[0] == '-' && s[1] == '-')
 		return strcspn(s, "\n");
-	if (s[0] == '/' && s[1] == '*') {
-		const char *end = strstr(s + 2, "*/");
-
-		return end ? (size_t)(end - s) + 2 : strlen(s);
-	}
+	if (s[0] == '/' && s[1] == '*')
+		return comment(s);
 	return 1;
 }
 

@@ -141,7 +141,7 @@ void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
 	conn_run(c, steps, array_len(steps));
 }
 
-uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn)
+uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn, int64_t *ret_xmin)
 {
 	struct slice text = value_get_text(res, row, 0); // {0,5,11}
 	uint32_t lanes = 0;
@@ -160,10 +160,12 @@ uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_dr
 		digits = false;
 	}
 	*ret_drawn = value_get_int(res, row, 1);
+	*ret_xmin = value_get_int(res, row, 2);
 	return lanes;
 }
 
-void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked)
+void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked,
+		     int64_t *ret_xmax)
 {
 	*ret_row = (struct row){
 		.tid = value_get_tid(res, row, 0),
@@ -181,6 +183,7 @@ void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, 
 		.document = value_get_text(res, row, 11),
 	};
 	*ret_parked = value_get_bool(res, row, 12);
+	*ret_xmax = value_get_int(res, row, 13);
 }
 
 void outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng)

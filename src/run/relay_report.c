@@ -36,6 +36,8 @@ void relay_postgres_up(struct relay *r)
 
 void relay_postgres_down(struct relay *r, const struct err *e)
 {
+	// A crash or failover may have lost marks: rows below the bounds are pending again.
+	lanes_forget_bounds(&r->lanes);
 	if (circuit_failed(&r->postgres, clock_boot_ms(), -1, &r->rng) && !r->stopping)
 		log_warn("postgres_away", kv_err(e),
 			 kv_str("then", "trying again for ever, rows stay pending"));

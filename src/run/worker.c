@@ -12,15 +12,16 @@
 #include <assert.h>
 #include <string.h>
 
-// A claim may take a request, its answer and a second request in full; after that the server ends it, and
-// whoever was frozen so long finds its session gone.
+// Within this time over one request's own a claim must have begun its last request; after both the server ends it, and
+// whoever was frozen so long finds its session gone. The sum stays below the 60 s for which Elasticsearch remembers a
+// delete (index.gc_deletes), so that no request outlives its claim and a delete that came after.
 #define PATIENCE_EXTRA_MS 15000
 #define BODY_MAX ((size_t)256 * 1024 * 1024)
 #define CONNECT_TIMEOUT_MS 15000
 
 int64_t worker_patience_ms(const struct relay *r)
 {
-	return r->config->elasticsearch_timeout * 2 + PATIENCE_EXTRA_MS;
+	return r->config->elasticsearch_timeout + PATIENCE_EXTRA_MS;
 }
 
 // Timer of a state, computed here and nowhere else.

@@ -42,6 +42,7 @@ void worker_act_claim(struct worker *w)
 	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->accepted_any = w->parked =
 		w->sieve = w->failed = false;
 	w->rows = w->bytes = w->discarded = 0;
+	w->horizon = (struct horizon){ 0, 0 };
 	w->lone_refusals = 0;
 	w->stream_open = w->claiming = true;
 	w->claimed_boot_ms = clock_boot_ms();
@@ -70,7 +71,7 @@ void worker_act_resume(struct worker *w)
 
 static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 {
-	uint32_t lanes = outbox_read_lanes(res, row, &w->drawn);
+	uint32_t lanes = outbox_read_lanes(res, row, &w->drawn, &w->horizon.xmin);
 
 	w->lanes = lanes;
 	w->granted = true;
@@ -116,7 +117,7 @@ static bool claim_row(struct worker *w, const struct pg_result *res, int n)
 	struct row row;
 	bool parked;
 
-	outbox_read_row(res, n, &row, &parked);
+	outbox_read_row(res, n, &row, &parked, &w->horizon.xmax);
 	w->parked = w->parked || parked;
 	w->rows++;
 	lanes_row(&w->relay->lanes, row.lane, row.id);
@@ -190,7 +191,7 @@ void worker_claim_ended(struct worker *w, bool committed)
 	if (committed)
 		log_dead(w);
 	count(w, committed);
-	lanes_release(&r->lanes, w->lanes, committed, w->per_lane);
+	lanes_release(&r->lanes, w->lanes, committed, w->per_lane, w->horizon);
 	if (w->abandoned && !w->asked && w->rows > 0)
 		pace_fewer_rows(&r->pace); // they came too late to be sent in time
 	pace_filled(&r->pace, w->rows, w->bytes, w->full);
