@@ -14,8 +14,11 @@ struct pg_result;
 struct pg_result *operator_status(const struct config *config, struct err *e) must_check;
 struct pg_result *operator_dead(const struct config *config, const char *ids, long long limit,
 				struct err *e) must_check;
-// Dead rows become pending again with their attempts forgotten. *ret_rows says how many.
-bool operator_requeue(const struct config *config, const char *ids, long long *ret_rows,
-		      struct err *e) must_check;
+// Dead rows become pending again with their attempts forgotten; those whose document has a newer delivered event are
+// settled instead.
+struct requeued {
+	long long pending, superseded; // rows
+};
+bool operator_requeue(const struct config *config, const char *ids, struct requeued *ret, struct err *e) must_check;
 
 #endif

@@ -26,6 +26,5 @@ int sync_columns(const struct pg_result *res);
 const char *sync_column(const struct pg_result *res, int col);
 bool sync_is_number(const struct pg_result *res, int col);            // an integer or float8
 const char *sync_text(const struct pg_result *res, int row, int col); // NULL = SQL NULL
-long long sync_affected(struct pg_result *res);
 
 #endif

@@ -37,7 +37,7 @@ int cmd_dead(const struct call *call, struct err *e)
 int cmd_requeue(const struct call *call, struct err *e)
 {
 	const char *ids = call->ids ? call->ids : call->word_count > 0 ? call->words[0] : NULL;
-	long long rows;
+	struct requeued rows;
 
 	if (!ids == !call->all) {
 		err_set(e, ERR_USAGE, "requeue: name the events (outboxd requeue 12,15) or say --all");
@@ -46,8 +46,10 @@ int cmd_requeue(const struct call *call, struct err *e)
 	if (!operator_requeue(call->config, ids, &rows, e))
 		return err_exit_code(e->kind);
 	if (call->json)
-		printf("{\"requeued\": %lld}\n", rows);
+		printf("{\"requeued\": %lld, \"superseded\": %lld}\n", rows.pending, rows.superseded);
 	else
-		printf("%lld event%s requeued\n", rows, rows == 1 ? "" : "s");
+		printf("%lld event%s requeued\n", rows.pending, rows.pending == 1 ? "" : "s");
+	if (rows.superseded > 0 && !call->json)
+		printf("%lld settled: a newer event of the document was delivered meanwhile\n", rows.superseded);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "pg/sync.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 // "12,15" as the text of an array.
@@ -85,7 +86,7 @@ struct pg_result *operator_dead(const struct config *config, const char *ids, lo
 	return query(config, sql_query_dead, params, 2, e);
 }
 
-bool operator_requeue(const struct config *config, const char *ids, long long *ret_rows, struct err *e)
+bool operator_requeue(const struct config *config, const char *ids, struct requeued *ret, struct err *e)
 {
 	auto_buf array = { 0 };
 	struct pg_result *res;
@@ -98,7 +99,8 @@ bool operator_requeue(const struct config *config, const char *ids, long long *r
 	res = query(config, sql_query_requeue, params, 1, e);
 	if (!res)
 		return false;
-	*ret_rows = sync_affected(res);
+	ret->pending = strtoll(sync_text(res, 0, 0), NULL, 10);
+	ret->superseded = strtoll(sync_text(res, 0, 1), NULL, 10);
 	sync_free(res);
 	return true;
 }

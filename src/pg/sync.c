@@ -140,8 +140,3 @@ const char *sync_text(const struct pg_result *res, int row, int col)
 {
 	return PQgetisnull(res, row, col) ? NULL : PQgetvalue(res, row, col);
 }
-
-long long sync_affected(struct pg_result *res)
-{
-	return strtoll(PQcmdTuples(res), NULL, 10);
-}

@@ -93,7 +93,7 @@ class TestRequeue:
         assert list(dead(db)) == [1, 2, 3]
 
     def test_all(self, db: Database, daemon: Any) -> None:
-        assert json.loads(daemon.run("requeue", "--all", "--json").stdout) == {"requeued": 3}
+        assert json.loads(daemon.run("requeue", "--all", "--json").stdout) == {"requeued": 3, "superseded": 0}
         assert dead(db) == {} and undelivered(db) == 3
         (state,) = json.loads(daemon.run("status", "--json").stdout)
         assert (str(state["pending"]), str(state["dead"])) == ("3", "0")
@@ -231,3 +231,21 @@ def test_a_terminal_does_not_obey_a_dead_row(db: Database, daemon: Any, index: s
     drain(daemon, expect=65)
     shown = daemon.run("dead").stdout
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown), repr(shown)
+
+
+def test_a_requeued_event_whose_document_has_moved_on_is_settled(db: Database, elastic: Elastic, index: str,
+                                                                 outboxd: OutboxdFactory) -> None:
+    """Also where the newer delivered event did not settle it at its time, because another hand made the row dead."""
+    daemon = outboxd()
+    init(daemon)
+    db.execute("SELECT outbox_publish(%s, 'a', '{\"n\": 1}'), outbox_publish(%s, 'b', '{\"n\": 1}')", [index, index])
+    db.execute("UPDATE outbox SET dead_at = now(), error = jsonb_build_object('index', aggregate_type, 'id', aggregate_id) "
+               "WHERE id <= 2")
+    db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, processed, processed_at) VALUES (%s, 'a', true, now())",
+               [index])
+
+    done = daemon.run("requeue", "--all", "--json")
+
+    assert json.loads(done.stdout) == {"requeued": 1, "superseded": 1}
+    assert db.execute("SELECT id, processed, error->'superseded_by' FROM outbox WHERE id <= 2 ORDER BY id") == \
+        [(1, True, 3), (2, False, None)]
