@@ -15,7 +15,7 @@
 struct call {
 	const struct config *config;
 	const char *version;
-	bool once, print, notify, json, all;
+	bool once, print, notify, json, all, raise_sequence;
 	const char *ids; // "12,15", NULL = not given
 	long long limit;
 	const char *const *words; // the rest of the command line
@@ -50,6 +50,7 @@ int cmd_init(const struct call *call, struct err *e);
 int cmd_status(const struct call *call, struct err *e);
 int cmd_dead(const struct call *call, struct err *e);
 int cmd_requeue(const struct call *call, struct err *e);
+int cmd_check(const struct call *call, struct err *e);
 int cmd_config(const struct call *call, struct err *e);
 
 #endif

@@ -32,6 +32,12 @@ static const struct flag requeue_flags[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct flag check_flags[] = {
+	{ "raise-sequence", NULL, "after a failover or restore that lost ids: lift the sequence above them" },
+	{ "json", NULL, "for programs" },
+	{ NULL, NULL, NULL },
+};
+
 static const struct command commands[] = {
 	{ "run", "deliver events until stopped (the default)", "[--once]",
 	  NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 0, run_flags, cmd_run },
@@ -43,6 +49,8 @@ static const struct command commands[] = {
 	  NEEDS_POSTGRES, 1, dead_flags, cmd_dead },
 	{ "requeue", "make dead events pending again", "IDS | --all", NEEDS_POSTGRES, 1, requeue_flags,
 	  cmd_requeue },
+	{ "check", "look at table, index and privileges, and say what to do", "[--raise-sequence] [--json]",
+	  NEEDS_POSTGRES, 0, check_flags, cmd_check },
 	{ "config", "show each setting and where it comes from", "[sample | reference | man | fsm] [--json]",
 	  0, 1, json_flags, cmd_config },
 };

@@ -50,6 +50,7 @@ int cmd_requeue(const struct call *call, struct err *e)
 	else
 		printf("%lld event%s requeued\n", rows.pending, rows.pending == 1 ? "" : "s");
 	if (rows.superseded > 0 && !call->json)
-		printf("%lld settled: a newer event of the document was delivered meanwhile\n", rows.superseded);
+		printf("%lld settled: a newer event of the document was delivered meanwhile\n",
+		       rows.superseded);
 	return 0;
 }

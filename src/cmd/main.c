@@ -36,6 +36,8 @@ static bool command_flag(struct line *l, const char *name, const char *value, st
 		c->json = true;
 	} else if (strcmp(name, "all") == 0) {
 		c->all = true;
+	} else if (strcmp(name, "raise-sequence") == 0) {
+		c->raise_sequence = true;
 	} else if (strcmp(name, "id") == 0) {
 		c->ids = value;
 	} else if (strcmp(name, "limit") == 0) {

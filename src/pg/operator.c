@@ -104,3 +104,30 @@ bool operator_requeue(const struct config *config, const char *ids, struct reque
 	sync_free(res);
 	return true;
 }
+
+struct pg_result *operator_check(const struct config *config, struct err *e)
+{
+	return query(config, sql_query_findings, NULL, 0, e);
+}
+
+struct pg_result *operator_raise_sequence(const struct config *config, struct err *e)
+{
+	struct pg_result *res = NULL;
+	struct mapping m;
+	struct sync *db;
+
+	if (!mapping_init(&m, config, e))
+		return NULL;
+	db = sync_open(config->postgres_dsn, e);
+	if (db) {
+		auto_free char *raise = mapping_expand(&m, sql_query_raise_sequence, NULL);
+
+		if (sync_exec(db, raise, e))
+			res = sync_query(db, sql_query_raised, NULL, 0, e);
+		else
+			advise(config, e);
+	}
+	sync_close(db);
+	mapping_done(&m);
+	return res;
+}

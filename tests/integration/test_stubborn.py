@@ -53,12 +53,17 @@ def test_a_version_from_the_future_is_no_success(db: Database, elastic: Elastic,
     wait_until(lambda: db.value(PROCESSED) == 1, 20, "the other document to be delivered")
     assert db.value("SELECT error->>'type' FROM outbox WHERE aggregate_id = 'a' AND NOT processed AND dead_at IS NULL "
                     "AND attempts = 0") == "version_from_the_future"
-    # Raised above the version, the next event of the document wins and settles the one that waits.
-    db.execute("SELECT setval(pg_get_serial_sequence('outbox', 'id'), 1000000)")
+    assert "PROBLEM" in relay.run("check").stdout
+
+    mended = relay.run("check", "--raise-sequence")
+
+    assert (mended.exit_code, mended.stdout) == (0, "sequence raised to 1000000, 1 undelivered events numbered anew\n")
+    wait_until(lambda: db.value(PROCESSED) == 2, 20, "the event to be delivered under its new number")
+    assert relay.run("check").exit_code == 0
     db.execute("SELECT outbox_publish(%s, 'a', '{\"from\": \"now\"}')", [index])
     wait_until(lambda: db.value(PROCESSED) == 3, 20, "the document to be delivered again")
     document = elastic.get(index, "a")
-    assert document is not None and document.version == 1000001
+    assert document is not None and document.version == 1000002
 
 
 def test_a_mapping_may_fail_in_any_way(db: Database, index: str, outboxd: OutboxdFactory) -> None:
