@@ -6,11 +6,15 @@
 #include "pg/conn.h"
 
 #include "base/mem.h"
+#include "pg/hosts.h"
 
 #include <assert.h>
 #include <ev.h>
 #include <libpq-fe.h>
 #include <string.h>
+
+// With several hosts one that does not answer gets less time: the next one may.
+#define SEVERAL_HOSTS_FACTOR 4
 
 enum conn_state { CLOSED, OPENING, READY, BUSY };
 
@@ -19,6 +23,7 @@ struct conn {
 	const struct conn_callbacks *callbacks;
 	void *arg;
 	char *dsn;
+	int hosts, turn; // how many the dsn names, and which of them is tried first
 	PGconn *pg;
 	enum conn_state state;
 	ev_io io;
@@ -42,6 +47,7 @@ struct conn *conn_new(struct ev_loop *loop, const char *dsn, const struct conn_c
 
 	c->loop = loop;
 	c->dsn = mem_strdup(dsn);
+	c->hosts = hosts_count(dsn);
 	c->callbacks = callbacks;
 	c->arg = arg;
 	ev_init(&c->io, on_io);
@@ -55,7 +61,7 @@ void conn_free(struct conn *c)
 	if (!c)
 		return;
 	conn_close(c);
-	memset(c->dsn, 0, strlen(c->dsn)); // it may hold a password
+	explicit_bzero(c->dsn, strlen(c->dsn)); // it may hold a password
 	free(c->dsn);
 	free(c);
 }
@@ -130,9 +136,14 @@ static PGconn *start(const char *dsn)
 void conn_open(struct conn *c, int64_t timeout_ms)
 {
 	assert(c->state == CLOSED);
+	char *dsn = hosts_rotated(c->dsn, c->turn);
+
 	c->state = OPENING;
-	c->pg = start(c->dsn);
-	ev_timer_set(&c->timeout, (double)timeout_ms / 1000.0, 0.);
+	c->pg = start(dsn);
+	explicit_bzero(dsn, strlen(dsn));
+	free(dsn);
+	ev_timer_set(&c->timeout, (double)timeout_ms / (c->hosts > 1 ? SEVERAL_HOSTS_FACTOR : 1) / 1000.0,
+		     0.);
 	ev_timer_start(c->loop, &c->timeout);
 	if (!c->pg || PQstatus(c->pg) == CONNECTION_BAD) {
 		// Reported through the loop, like any other failure.
@@ -153,8 +164,10 @@ static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 		return;
 	if (c->pg && PQstatus(c->pg) == CONNECTION_BAD)
 		fail(c, PQerrorMessage(c->pg));
-	else
+	else {
+		c->turn = (c->turn + 1) % c->hosts;
 		fail(c, "no answer while connecting");
+	}
 }
 
 static void open_step(struct conn *c)
