@@ -45,8 +45,9 @@ static void advise(const struct config *config, struct err *e)
 	err_prefix(e, "table %s is not ready, run `outboxd init`", config->outbox_table);
 }
 
-static struct pg_result *query(const struct config *config, const char *sql, const char *const *params,
-			       int count, struct err *e)
+// One connection: `before`, which may be NULL, then the query whose result it is.
+static struct pg_result *query(const struct config *config, const char *before, const char *sql,
+			       const char *const *params, int count, struct err *e)
 {
 	struct pg_result *res = NULL;
 	struct mapping m;
@@ -56,9 +57,11 @@ static struct pg_result *query(const struct config *config, const char *sql, con
 		return NULL;
 	db = sync_open(config->postgres_dsn, e);
 	if (db) {
+		auto_free char *first = before ? mapping_expand(&m, before, NULL) : NULL;
 		auto_free char *text = mapping_expand(&m, sql, NULL);
 
-		res = sync_query(db, text, params, count, e);
+		if (!first || sync_exec(db, first, e))
+			res = sync_query(db, text, params, count, e);
 		if (!res)
 			advise(config, e);
 	}
@@ -69,7 +72,7 @@ static struct pg_result *query(const struct config *config, const char *sql, con
 
 struct pg_result *operator_status(const struct config *config, struct err *e)
 {
-	return query(config, sql_query_status, NULL, 0, e);
+	return query(config, NULL, sql_query_status, NULL, 0, e);
 }
 
 struct pg_result *operator_dead(const struct config *config, const char *ids, long long limit, struct err *e)
@@ -83,7 +86,7 @@ struct pg_result *operator_dead(const struct config *config, const char *ids, lo
 
 	const char *const params[] = { buf_str(&array), most };
 
-	return query(config, sql_query_dead, params, 2, e);
+	return query(config, NULL, sql_query_dead, params, 2, e);
 }
 
 bool operator_requeue(const struct config *config, const char *ids, struct requeued *ret, struct err *e)
@@ -96,7 +99,7 @@ bool operator_requeue(const struct config *config, const char *ids, struct reque
 
 	const char *const params[] = { buf_str(&array) };
 
-	res = query(config, sql_query_requeue, params, 1, e);
+	res = query(config, NULL, sql_query_requeue, params, 1, e);
 	if (!res)
 		return false;
 	ret->pending = strtoll(sync_text(res, 0, 0), NULL, 10);
@@ -107,27 +110,10 @@ bool operator_requeue(const struct config *config, const char *ids, struct reque
 
 struct pg_result *operator_check(const struct config *config, struct err *e)
 {
-	return query(config, sql_query_findings, NULL, 0, e);
+	return query(config, NULL, sql_query_findings, NULL, 0, e);
 }
 
 struct pg_result *operator_raise_sequence(const struct config *config, struct err *e)
 {
-	struct pg_result *res = NULL;
-	struct mapping m;
-	struct sync *db;
-
-	if (!mapping_init(&m, config, e))
-		return NULL;
-	db = sync_open(config->postgres_dsn, e);
-	if (db) {
-		auto_free char *raise = mapping_expand(&m, sql_query_raise_sequence, NULL);
-
-		if (sync_exec(db, raise, e))
-			res = sync_query(db, sql_query_raised, NULL, 0, e);
-		else
-			advise(config, e);
-	}
-	sync_close(db);
-	mapping_done(&m);
-	return res;
+	return query(config, sql_query_raise_sequence, sql_query_raised, NULL, 0, e);
 }

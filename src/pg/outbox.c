@@ -98,7 +98,14 @@ void outbox_read_inspection(const struct outbox *o, int step, const struct pg_re
 }
 
 // The parameters that claim and sieve share.
-static void fill_lanes(struct outbox *o, const struct claim *claim)
+struct claim_params {
+	char patience[24];
+	struct param settings[1];
+	struct param lanes[5];
+	struct param rows[5];
+};
+
+static void fill_claim(struct outbox *o, const struct claim *claim, struct claim_params *p)
 {
 	const struct lane_plan *plan = claim->plan;
 
@@ -115,27 +122,33 @@ static void fill_lanes(struct outbox *o, const struct claim *claim)
 	value_int8(&o->per_lane, claim->per_lane);
 	value_int8(&o->upto, claim->highest);
 	value_oid(&o->sequence, (uint32_t)claim->sequence);
+	snprintf(p->patience, sizeof(p->patience), "%lldms", (long long)claim->patience_ms);
+	p->settings[0] = param_text(p->patience);
+	p->lanes[0] = p->rows[0] = param_binary(&o->lane_numbers);
+	p->lanes[1] = p->rows[1] = param_binary(&o->bounds);
+	p->lanes[2] = param_binary(&o->wanted);
+	p->rows[2] = param_binary(&o->per_lane);
+	p->lanes[3] = p->rows[3] = param_binary(&o->upto);
+	p->lanes[4] = param_binary(&o->sequence);
+	p->rows[4] = param_binary(&o->paused);
 }
 
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
 {
-	char patience[24];
+	struct claim_params p;
 
-	snprintf(patience, sizeof(patience), "%lldms", (long long)claim->patience_ms);
-	fill_lanes(o, claim);
+	fill_claim(o, claim, &p);
 
-	const struct param settings[] = { param_text(patience) };
-	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
-				       param_binary(&o->wanted), param_binary(&o->upto),
-				       param_binary(&o->sequence) };
-	const struct param rows[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
-				      param_binary(&o->per_lane), param_binary(&o->upto),
-				      param_binary(&o->paused) };
 	const struct step steps[] = {
 		{ .sql = o->begin },
-		{ .sql = o->settings, .params = settings, .param_count = 1 },
-		[CLAIM_STEP_LANES] = { .sql = o->lanes, .params = lanes, .param_count = 5 },
-		[CLAIM_STEP_ROWS] = { .sql = o->claim, .params = rows, .param_count = 5, .stream = true },
+		{ .sql = o->settings, .params = p.settings, .param_count = array_len(p.settings) },
+		[CLAIM_STEP_LANES] = { .sql = o->lanes,
+				       .params = p.lanes,
+				       .param_count = array_len(p.lanes) },
+		[CLAIM_STEP_ROWS] = { .sql = o->claim,
+				      .params = p.rows,
+				      .param_count = array_len(p.rows),
+				      .stream = true },
 	};
 
 	conn_run(c, steps, array_len(steps));
@@ -228,23 +241,17 @@ void outbox_rollback(struct outbox *o, struct conn *c)
 
 void outbox_sieve(struct outbox *o, struct conn *c, const struct claim *claim)
 {
-	char patience[24];
+	struct claim_params p;
 
-	snprintf(patience, sizeof(patience), "%lldms", (long long)claim->patience_ms);
-	fill_lanes(o, claim);
+	fill_claim(o, claim, &p);
 
-	const struct param settings[] = { param_text(patience) };
-	const struct param lanes[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
-				       param_binary(&o->wanted), param_binary(&o->upto),
-				       param_binary(&o->sequence) };
-	const struct param sieve[] = { param_binary(&o->lane_numbers), param_binary(&o->bounds),
-				       param_binary(&o->per_lane), param_binary(&o->upto),
-				       param_binary(&o->paused) };
 	const struct step steps[] = {
 		{ .sql = o->begin },
-		{ .sql = o->settings, .params = settings, .param_count = 1 },
-		[CLAIM_STEP_LANES] = { .sql = o->lanes, .params = lanes, .param_count = 5 },
-		{ .sql = sql_query_sieve_settings, .params = sieve, .param_count = 5 },
+		{ .sql = o->settings, .params = p.settings, .param_count = array_len(p.settings) },
+		[CLAIM_STEP_LANES] = { .sql = o->lanes,
+				       .params = p.lanes,
+				       .param_count = array_len(p.lanes) },
+		{ .sql = sql_query_sieve_settings, .params = p.rows, .param_count = array_len(p.rows) },
 		{ .sql = o->sieve },
 		[SIEVE_STEP_COUNT] = { .sql = sql_query_sieved },
 		{ .sql = sql_query_commit },
