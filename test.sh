@@ -49,5 +49,6 @@ step "build with clang, warnings are errors" build clang
 step "unit tests, clang" ctest --preset clang --output-on-failure
 step "build with AddressSanitizer and UBSan" build asan
 step "unit tests under AddressSanitizer and UBSan" ctest --preset asan --output-on-failure
+step "model of the protocol: what must hold holds, what must break breaks" tests/model/run
 echo "integration tests: real PostgreSQL, real Elasticsearch, the sanitized daemon"
 OUTBOXD_BIN=$PWD/build/asan/src/cmd/outboxd /usr/bin/python3 -m pytest -c tests/pytest.ini --durations=10 "$@" tests/integration

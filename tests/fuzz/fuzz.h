@@ -13,12 +13,12 @@
 // The entry point that libFuzzer and replay.c call; always returns 0.
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define check(condition)                                                                      \
-	do {                                                                                  \
-		if (!(condition)) {                                                           \
+#define check(condition)                                                                              \
+	do {                                                                                          \
+		if (!(condition)) {                                                                   \
 			fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                              \
-		}                                                                             \
+			abort();                                                                      \
+		}                                                                                     \
 	} while (0)
 
 struct feed {

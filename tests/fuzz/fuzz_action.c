@@ -106,7 +106,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (row_check(&row, &op, &refusal))
 		check_bodies(&row, op, strchr(switches, 't') != NULL);
 	else
-		check(refusal.type && memchr(refusal.reason, '\0', sizeof(refusal.reason)) > (void *)refusal.reason);
+		check(refusal.type &&
+		      memchr(refusal.reason, '\0', sizeof(refusal.reason)) > (void *)refusal.reason);
 	for (size_t i = 0; i < 6; i++)
 		free(texts[i]);
 	free(switches);

@@ -90,7 +90,7 @@ static json_t *read_file(const char *text, size_t len)
 
 		json = json_loads(values, 0, NULL);
 		check(json_is_object(json));
-		(void)config_check(&c, NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, &e);
+		check(config_check(&c, NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, &e) || e.text[0]);
 		free(plain);
 		free(values);
 	} else {
@@ -99,6 +99,20 @@ static json_t *read_file(const char *text, size_t len)
 	config_done(&c);
 	close(fd);
 	return json;
+}
+
+// What was accepted is refused when it is said twice.
+static void check_twice(const char *text, size_t len)
+{
+	char *twice = feed_copy(text, len);
+
+	if (len > 0) {
+		twice = realloc(twice, 2 * len);
+		check(twice != NULL);
+		memcpy(twice + len, text, len);
+		check(!read_file(twice, 2 * len));
+	}
+	free(twice);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -119,12 +133,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		check(third && third_len == again_len && memcmp(third, again, again_len) == 0);
 		check((json != NULL) == (json_again != NULL));
-		json_object_foreach(json, section, keys)
-			json_object_foreach(keys, key, option)
-				check(json_equal(json_object_get(option, "value"),
-						 json_object_get(json_object_get(json_object_get(json_again, section),
-										 key),
-								 "value")));
+		json_object_foreach(json, section, keys) json_object_foreach(keys, key, option) check(
+			json_equal(json_object_get(option, "value"),
+				   json_object_get(json_object_get(json_object_get(json_again, section), key),
+						   "value")));
+		check_twice(again, json ? again_len : 0);
 		json_decref(json_again);
 		free(third);
 	}

@@ -13,13 +13,8 @@ static const struct unit {
 	const char *name;
 	int64_t factor;
 } durations[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 } },
-  sizes[] = { { "", 1 },
-	      { "kb", 1024 },
-	      { "kib", 1024 },
-	      { "mb", 1048576 },
-	      { "mib", 1048576 },
-	      { "gb", 1073741824 },
-	      { "gib", 1073741824 } };
+  sizes[] = { { "", 1 },          { "kb", 1024 },       { "kib", 1024 },      { "mb", 1048576 },
+	      { "mib", 1048576 }, { "gb", 1073741824 }, { "gib", 1073741824 } };
 
 // digits + unit: the value, -1 for what is neither, -2 for what does not fit.
 static wide read_plainly(const char *text, const struct unit *units, size_t count,
@@ -65,7 +60,8 @@ static void check_int(const char *text)
 	struct err e = { .kind = ERR_NONE };
 	bool minus = *text == '-';
 	wide expected = read_plainly(text + minus, none, 1, strcmp);
-	bool lowest = minus && expected == -2 && !strcmp(text + 1 + strspn(text + 1, "0"), "9223372036854775808");
+	bool lowest = minus && expected == -2 &&
+		      !strcmp(text + 1 + strspn(text + 1, "0"), "9223372036854775808");
 	int64_t value = 7;
 	bool flag = false;
 	bool ok = parse_int(text, &value, &e);

@@ -14,7 +14,8 @@ static void check_item(const struct item_facts *f)
 {
 	enum verdict v = verdict_item(f).verdict;
 	bool plain = f->type[0] == '\0';
-	bool conflict = f->status == 409 && (plain || strcmp(f->type, "version_conflict_engine_exception") == 0);
+	bool conflict = f->status == 409 &&
+			(plain || strcmp(f->type, "version_conflict_engine_exception") == 0);
 
 	switch (v) {
 	case VERDICT_DONE:
@@ -42,7 +43,7 @@ static void check_item(const struct item_facts *f)
 	case VERDICT_FUTURE:
 	case VERDICT_COUNT_:
 	default:
-		check(!"a verdict that an item cannot have");
+		check(v == VERDICT_DONE); // no verdict of an item
 	}
 	check(verdict_name(v)[0] != '?');
 }
@@ -51,12 +52,13 @@ static void check_request(const struct request_facts *f)
 {
 	enum verdict v = verdict_request(f).verdict;
 
-	check(v == VERDICT_DONE || v == VERDICT_RETRY_REQUEST || v == VERDICT_PAUSE_ALL || v == VERDICT_SPLIT ||
-	      v == VERDICT_DEAD || v == VERDICT_PAUSE_INDEX);
+	check(v == VERDICT_DONE || v == VERDICT_RETRY_REQUEST || v == VERDICT_PAUSE_ALL ||
+	      v == VERDICT_SPLIT || v == VERDICT_DEAD || v == VERDICT_PAUSE_INDEX);
 	check(v != VERDICT_DONE || (f->status == 200 && f->readable && !f->fault && !f->too_large_to_read));
 	check(v != VERDICT_SPLIT || f->items > 1);
 	check((v != VERDICT_DEAD && v != VERDICT_PAUSE_INDEX) || f->items == 1);
-	check(v != VERDICT_DEAD || (!f->fault && !f->too_large_to_read && f->status >= 400 && f->status <= 499));
+	check(v != VERDICT_DEAD ||
+	      (!f->fault && !f->too_large_to_read && f->status >= 400 && f->status <= 499));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -71,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool alone = has(letters, 'a');
 
 	if (!parse_int(number, &status, NULL) || status < 0 || status > INT32_MAX)
-		status = size; // 0 to 999 and more, too
+		status = (int64_t)size; // 0 to 999 and more, too
 	for (int op = OP_INDEX; op <= OP_DELETE; op++)
 		check_item(&(struct item_facts){ (int)status, (enum op)op, type, reason, alone });
 	check_request(&(struct request_facts){

@@ -11,8 +11,8 @@ build=(gcc cmake ninja-build pkg-config libpq-dev libcurl4-openssl-dev libjansso
 	uthash-dev)
 demo=("${build[@]}" postgresql maven 'openjdk-21-jre-headless|openjdk-17-jre-headless|default-jre-headless'
 	python3 python3-psycopg)
-test=("${demo[@]}" 'clang-19|clang' 'clang-format-19|clang-format' 'clang-tidy-19|clang-tidy' libcmocka-dev
-	python3-pytest 'nginx-light|nginx' git)
+test=("${demo[@]}" 'clang-19|clang' 'libclang-rt-19-dev|libclang-rt-dev' 'clang-format-19|clang-format'
+	'clang-tidy-19|clang-tidy' libcmocka-dev python3-pytest spin 'nginx-light|nginx' pgbouncer git)
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -49,7 +49,7 @@ first_available() {
 	die "no package for: $*"
 }
 
-# We need the programs of PostgreSQL and nginx, never their services: tests start their own servers in scratch
+# We need the programs of PostgreSQL, nginx and pgbouncer, never their services: tests start their own servers in scratch
 # folders. These two files keep the packages from creating a cluster and from starting anything; both are gone again
 # when this script ends. A file that somebody else put there is respected and left alone.
 no_cluster=/etc/postgresql-common/createcluster.d/outboxd.conf
