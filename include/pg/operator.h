@@ -19,7 +19,8 @@ struct pg_result *operator_dead(const struct config *config, const char *ids, lo
 struct requeued {
 	long long pending, superseded; // rows
 };
-bool operator_requeue(const struct config *config, const char *ids, struct requeued *ret, struct err *e) must_check;
+bool operator_requeue(const struct config *config, const char *ids, struct requeued *ret,
+		      struct err *e) must_check;
 
 // One row for each thing looked at: what, fine, advice.
 struct pg_result *operator_check(const struct config *config, struct err *e) must_check;

@@ -26,6 +26,7 @@ struct inspection {
 	bool lane_index_valid;
 	bool notify_trigger;
 	bool read_only;
+	bool row_security;      // policies may hide rows from this role
 	bool plain;             // an ordinary table without children
 	int64_t server_version; // 150003
 	int64_t sequence;       // OID of the ids' sequence, 0 = none, or none that the versions come from
@@ -37,7 +38,7 @@ void outbox_inspect(struct outbox *o, struct conn *c, bool with_highest);
 void outbox_read_inspection(const struct outbox *o, int step, const struct pg_result *res, int row,
 			    struct inspection *ret);
 
-// Claim: BEGIN, settings, lanes, rows. The transaction stays open. Row callbacks come for CLAIM_STEP_LANES (one row:
+// Claim: BEGIN, settings, lanes, savepoint, rows. The transaction stays open. Row callbacks come for CLAIM_STEP_LANES (one row:
 // outbox_read_lanes) and, streamed, for CLAIM_STEP_ROWS (outbox_read_row).
 struct claim {
 	const struct lane_plan *plan;
@@ -50,7 +51,7 @@ struct claim {
 	int64_t patience_ms; // the server ends the session after so long a silence or statement
 };
 #define CLAIM_STEP_LANES 2
-#define CLAIM_STEP_ROWS 3
+#define CLAIM_STEP_ROWS 4
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim);
 // A bit per lane; *ret_drawn = the highest id that the table ever drew, 0 = not known; *ret_xmin: see struct horizon.
 uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn, int64_t *ret_xmin);
@@ -58,9 +59,9 @@ void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, 
 		     int64_t *ret_xmax);
 
 // Writes the fates of a resolved batch and commits. parked: the claim saw refused rows, so accepted keys settle
-// their older ones. The result's affected[SETTLE_STEP_MARK] must be the number of delivered + superseded.
-#define SETTLE_STEP_MARK 0
-void outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng);
+// their older ones. Returns the step that marks: its affected rows are the delivered + superseded ones, less those of
+// the step before it, if there is one: superseded ones whose version turned out to be no event of the document.
+int outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng);
 // Is the script's result that of a transaction that really committed?
 bool outbox_committed(const struct script_result *result);
 void outbox_rollback(struct outbox *o, struct conn *c);

@@ -23,28 +23,29 @@
 	X(ROLLING_BACK, 60)                                                     \
 	X(SIEVING, 300) /* looks for rows on which the mapping fails */
 
-#define WORKER_EVENTS(X)                                                   \
-	X(CONNECT)   /* time to connect */                                 \
-	X(UP)        /* connected */                                       \
-	X(DOWN)      /* connection refused or lost */                      \
-	X(TIMEOUT)   /* the state took too long */                         \
-	X(FIT)       /* the table may be used */                           \
-	X(UNFIT)     /* it may not, or looking failed */                   \
-	X(GO)        /* claim */                                           \
-	X(PROBE)     /* see whether Elasticsearch is back */               \
-	X(WAKE)      /* notify whoever listens */                          \
-	X(CHECK)     /* see whether anything is left */                    \
-	X(CHECKED)   /* the answer came */                                 \
-	X(ALIVE)     /* Elasticsearch answered the probe */                \
-	X(NO_SIGN)   /* it did not */                                      \
-	X(SEND)      /* a request is ready */                              \
-	X(MORE_ROWS) /* the body is free again, the claim has more rows */ \
-	X(DISCARD)   /* the claim has more rows, but sending is over */    \
-	X(SETTLE)    /* all that could be sent was judged */               \
-	X(RELEASE)   /* nothing to write: give the rows back */            \
-	X(SETTLED)   /* committed */                                       \
-	X(RELEASED)  /* rolled back */                                     \
-	X(SIEVE)     /* rolled back, and some row's mapping fails */       \
+#define WORKER_EVENTS(X)                                                     \
+	X(CONNECT)   /* time to connect */                                   \
+	X(UP)        /* connected */                                         \
+	X(DOWN)      /* connection refused or lost */                        \
+	X(TIMEOUT)   /* the state took too long */                           \
+	X(FIT)       /* the table may be used */                             \
+	X(UNFIT)     /* it may not, or looking failed */                     \
+	X(GO)        /* claim */                                             \
+	X(PROBE)     /* see whether Elasticsearch is back */                 \
+	X(WAKE)      /* notify whoever listens */                            \
+	X(CHECK)     /* see whether anything is left */                      \
+	X(CHECKED)   /* the answer came */                                   \
+	X(ALIVE)     /* Elasticsearch answered the probe */                  \
+	X(NO_SIGN)   /* it did not */                                        \
+	X(SEND)      /* a request is ready */                                \
+	X(MORE_ROWS) /* the body is free again, the claim has more rows */   \
+	X(DISCARD)   /* the claim has more rows, but sending is over */      \
+	X(SETTLE)    /* all that could be sent was judged */                 \
+	X(RELEASE)   /* nothing to write: give the rows back */              \
+	X(SETTLED)   /* committed */                                         \
+	X(RELEASED)  /* rolled back */                                       \
+	X(LOOK)      /* rolled back, and the table may not be what it was */ \
+	X(SIEVE)     /* rolled back, and some row's mapping fails */         \
 	X(SQL_FAILED)
 
 enum worker_state {
@@ -85,6 +86,7 @@ struct worker {
 	struct backoff reconnect;
 	ev_timer timer;   // of the state
 	struct err error; // of the last failure
+	bool refused;     // it was one to connect
 	// INSPECTING and CHECKING:
 	struct inspection found;
 	bool left;
@@ -94,8 +96,10 @@ struct worker {
 	struct buf body;
 	struct range range; // in flight
 	struct horizon horizon;
-	int64_t drawn;  // highest id that the table ever drew; 0 = unknown
-	uint32_t lanes; // granted, a bit each
+	int mark_step;      // of the settlement
+	int64_t unbelieved; // superseded rows that wait instead: see conflicts.sql
+	int64_t drawn;      // highest id that the table ever drew; 0 = unknown
+	uint32_t lanes;     // granted, a bit each
 	int64_t per_lane;
 	int64_t rows, bytes;     // of this claim
 	int64_t claimed_boot_ms; // when BEGIN was sent
@@ -103,6 +107,7 @@ struct worker {
 	bool claiming;     // the lanes of the plan are reserved
 	bool granted;      // the database told which of them we got
 	bool committed;    // the open transaction ends in a commit
+	bool look;         // after the rollback, inspect the table again
 	bool failed;       // a script of this claim failed
 	bool full;         // some lane gave as many rows as it was asked for
 	bool stream_open;  // the claim has more rows
@@ -125,7 +130,7 @@ int64_t worker_patience_ms(const struct relay *r); // the server ends a claim af
 worker_action worker_act_connect, worker_act_retreat, worker_act_inspect, worker_act_rest, worker_act_check;
 worker_action worker_act_probe, worker_act_claim, worker_act_send, worker_act_resume, worker_act_settle;
 worker_action worker_act_rollback, worker_act_sieve, worker_act_finish, worker_act_drop, worker_act_leave,
-	worker_act_wake;
+	worker_act_wake, worker_act_look;
 
 // Translators: they fill fields and dispatch.
 bool worker_on_row(void *arg, int step, const struct pg_result *res, int row);

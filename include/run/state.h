@@ -60,9 +60,10 @@ struct relay {
 	int64_t sequence;  // of the ids, 0 = unknown
 	bool trigger;      // the table has the wake-up trigger
 	bool test_wakeups; // the keeper listens: some other session shall notify it
-	int64_t future_said_ms;
-	bool inspected; // the table was fit for use at least once
-	bool unfit;     // said that it is not
+	int64_t future_said_ms, refused_said_ms;
+	bool sql_settling; // what failed last was a settlement: an empty claim proves nothing
+	bool inspected;    // the table was fit for use at least once
+	bool unfit;        // said that it is not
 	bool stopping;
 	bool maybe_done;       // --once: a sweep of every lane found nothing
 	bool asked_while_away; // --once: whether there is anything to wait for
@@ -78,7 +79,7 @@ void relay_kick(struct relay *r);
 int64_t relay_reconnect_cap_ms(const struct relay *r); // longest pause between two attempts to connect
 // A worker's or the keeper's connection came up, was lost or refused. Says it once per outage.
 void relay_postgres_up(struct relay *r);
-void relay_postgres_down(struct relay *r, const struct err *e);
+void relay_postgres_down(struct relay *r, const struct err *e, bool refused); // refused: while connecting
 // The table was looked at. False: it cannot be used now.
 bool relay_inspected(struct relay *r, const struct inspection *found);
 // Elasticsearch did not answer (no word of HTTP: silent), or refused everything; or answered.
@@ -98,8 +99,8 @@ void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn);
 void relay_sieved(struct relay *r, int64_t rows);
 // False: too many indexes are at fault to wait for each on its own.
 bool relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason);
-// A claim and what follows it went well.
-void relay_sql_works(struct relay *r);
+// A claim that began at begun_ms went well; committed = rows were settled.
+void relay_sql_works(struct relay *r, int64_t begun_ms, bool committed);
 // --once: is anything left that it is there for?
 void relay_left_known(struct relay *r, bool left);
 void relay_quit(struct relay *r, int exit_code);

@@ -14,6 +14,7 @@ void worker_free(struct worker *w); // NULL is fine; an open transaction is roll
 void worker_start(struct worker *w);
 
 // Orders; each is legal only while worker_is_idle.
+bool worker_is_connected(const struct worker *w);
 bool worker_is_idle(const struct worker *w);
 void worker_claim(struct worker *w);          // takes what lanes are free
 void worker_probe(struct worker *w);          // asks Elasticsearch for a sign of life, then claims

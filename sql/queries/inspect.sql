@@ -6,6 +6,7 @@ SELECT c.oid::bigint,
        EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'outboxd_notify' AND t.tgenabled <> 'D'),
        pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
        current_setting('server_version_num')::bigint,
+       c.oid IS NOT NULL AND row_security_active(c.oid),
        EXISTS (SELECT FROM pg_class t WHERE t.oid = c.oid AND t.relkind = 'r')
        AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid),
        (SELECT s.seqrelid::bigint FROM pg_sequence s

@@ -375,6 +375,12 @@ void batch_judge(struct batch *b, size_t i, enum verdict v)
 	b->entries[i].verdict = v;
 }
 
+void batch_set_conflict(struct batch *b, size_t i, int64_t version)
+{
+	assert(i < b->count);
+	b->entries[i].conflict = version;
+}
+
 // Length of the text, or of what fits into max bytes without cutting a character in two.
 static size_t utf8_cut(const char *text, size_t max)
 {

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <ev.h>
 #include <libpq-fe.h>
+#include <stdio.h>
 #include <string.h>
 
 // With several hosts one that does not answer gets less time: the next one may.
@@ -33,7 +34,8 @@ struct conn {
 	int step, step_count;
 	bool stream[SCRIPT_STEPS_MAX];
 	bool paused;
-	bool notified; // not told yet
+	bool notified;   // not told yet
+	char fatal[256]; // the server's last word, "" = none
 	struct script_result result;
 };
 
@@ -81,12 +83,14 @@ void conn_close(struct conn *c)
 	c->paused = c->notified = false;
 }
 
-// The socket may change between the steps of connecting (several hosts), so it is read anew each time.
+// The socket may change between the steps of connecting (several hosts), even to another one with the same number, of
+// which epoll knows nothing: so it is watched anew at each.
 static void watch(struct conn *c, int events)
 {
 	int fd = PQsocket(c->pg);
 
-	if (ev_is_active(&c->io) && c->io.fd == fd && (c->io.events & (EV_READ | EV_WRITE)) == events)
+	if (c->state != OPENING && ev_is_active(&c->io) && c->io.fd == fd &&
+	    (c->io.events & (EV_READ | EV_WRITE)) == events)
 		return;
 	ev_io_stop(c->loop, &c->io);
 	if (events && fd >= 0) {
@@ -95,24 +99,50 @@ static void watch(struct conn *c, int events)
 	}
 }
 
+static void one_line(char *text)
+{
+	char *to = text;
+
+	for (const char *p = text; *p; p++) {
+		char ch = *p == '\n' || *p == '\t' ? ' ' : *p;
+
+		if (ch != ' ' || (to > text && to[-1] != ' '))
+			*to++ = ch;
+	}
+	if (to > text && to[-1] == ' ')
+		to--;
+	*to = '\0';
+}
+
 // Closes and tells. The sentence of libpq ends with a newline and may have several lines.
 static void fail(struct conn *c, const char *text)
 {
 	struct err e = { 0 };
 
+	if (*c->fatal)
+		text = c->fatal;
 	err_set(&e, ERR_UNAVAILABLE, "%s", text && *text ? text : "connection lost");
-	for (char *p = e.text; *p; p++) {
-		if (*p == '\n' || *p == '\t')
-			*p = p[1] ? ' ' : '\0';
-	}
+	one_line(e.text);
 	conn_close(c);
 	c->callbacks->down(c->arg, &e);
 }
 
-static void ignore_notice(void *arg, const PGresult *res)
+// The server's own reason for ending a session comes as an error of no statement, or as one of ours, before the
+// connection breaks; libpq's text afterwards only guesses.
+static void note_fatal(struct conn *c, const PGresult *res)
 {
-	(void)arg;
-	(void)res;
+	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (!severity) // poolers send only the other one
+		severity = PQresultErrorField(res, PG_DIAG_SEVERITY);
+	if (severity && text && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
+		snprintf(c->fatal, sizeof(c->fatal), "%s", text);
+}
+
+static void on_notice(void *arg, const PGresult *res)
+{
+	note_fatal(arg, res);
 }
 
 // What libpq would leave to the kernel's patience of hours is noticed within seconds. The dsn overrides: it comes
@@ -139,6 +169,7 @@ void conn_open(struct conn *c, int64_t timeout_ms)
 	char *dsn = hosts_rotated(c->dsn, c->turn);
 
 	c->state = OPENING;
+	c->fatal[0] = '\0';
 	c->pg = start(dsn);
 	explicit_bzero(dsn, strlen(dsn));
 	free(dsn);
@@ -150,7 +181,7 @@ void conn_open(struct conn *c, int64_t timeout_ms)
 		ev_feed_event(c->loop, &c->timeout, EV_TIMER);
 		return;
 	}
-	PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+	PQsetNoticeReceiver(c->pg, on_notice, c);
 	watch(c, EV_WRITE);
 }
 
@@ -255,6 +286,7 @@ static void note_error(struct conn *c, const PGresult *res)
 	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
 	struct err *e = &c->result.error;
 
+	note_fatal(c, res);
 	if (!c->result.ok)
 		return;
 	c->result.ok = false;
@@ -372,7 +404,12 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
 		return;
 	}
 	if (!PQconsumeInput(c->pg) || !flush(c)) {
-		fail(c, PQerrorMessage(c->pg));
+		char text[512];
+
+		snprintf(text, sizeof(text), "%s", PQerrorMessage(c->pg));
+		(void)PQisBusy(c->pg); // reads what came before the end, which may say why
+		read_results(c);
+		fail(c, text);
 		return;
 	}
 	read_results(c);

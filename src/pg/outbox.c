@@ -7,6 +7,7 @@
 #include "pg/sql.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,39 +17,69 @@
 struct outbox {
 	struct mapping mapping;
 	int64_t retry_base_ms, retry_cap_ms, keep_ms;
-	char *begin, *settings, *lanes, *claim, *settle, *park, *supersede, *sieve, *inspect, *highest, *left,
-		*purge;
-	struct buf lane_numbers, bounds, wanted, per_lane, upto, sequence, paused, marks, parks;
+	char *begin, *settings, *lanes, *savepoint, *claim, *settle, *settle_delete, *conflicts, *park,
+		*supersede, *sieve;
+	char *inspect, *highest, *left, *purge;
+	struct buf lane_numbers, bounds, wanted, per_lane, upto, sequence, paused, marks, parks,
+		conflict_tids;
 };
+
+// The statements with the mapping put in.
+static const struct text {
+	size_t at;
+	const char *sql;
+} texts[] = {
+	{ offsetof(struct outbox, begin), sql_query_begin },
+	{ offsetof(struct outbox, settings), sql_query_settings },
+	{ offsetof(struct outbox, lanes), sql_query_lanes },
+	{ offsetof(struct outbox, savepoint), sql_query_savepoint },
+	{ offsetof(struct outbox, claim), sql_query_claim },
+	{ offsetof(struct outbox, settle), sql_query_settle },
+	{ offsetof(struct outbox, settle_delete), sql_query_settle_delete },
+	{ offsetof(struct outbox, conflicts), sql_query_conflicts },
+	{ offsetof(struct outbox, park), sql_query_park },
+	{ offsetof(struct outbox, supersede), sql_query_supersede },
+	{ offsetof(struct outbox, sieve), sql_query_sieve },
+	{ offsetof(struct outbox, inspect), sql_query_inspect },
+	{ offsetof(struct outbox, highest), sql_query_highest },
+	{ offsetof(struct outbox, left), sql_query_left },
+	{ offsetof(struct outbox, purge), sql_query_purge },
+};
+
+// Parameters under construction; reused from script to script.
+static const size_t bufs[] = {
+	offsetof(struct outbox, lane_numbers), offsetof(struct outbox, bounds),
+	offsetof(struct outbox, wanted),       offsetof(struct outbox, per_lane),
+	offsetof(struct outbox, upto),         offsetof(struct outbox, sequence),
+	offsetof(struct outbox, paused),       offsetof(struct outbox, marks),
+	offsetof(struct outbox, parks),        offsetof(struct outbox, conflict_tids),
+};
+
+static char **text_at(struct outbox *o, size_t i)
+{
+	return (char **)(void *)((char *)o + texts[i].at);
+}
+
+static struct buf *buf_at(struct outbox *o, size_t i)
+{
+	return (struct buf *)(void *)((char *)o + bufs[i]);
+}
 
 struct outbox *outbox_new(const struct config *config, struct err *e)
 {
 	struct outbox *o = mem_calloc(1, sizeof(*o));
-	struct mapping *m = &o->mapping;
-	struct buf *bufs[] = { &o->lane_numbers, &o->bounds, &o->wanted, &o->per_lane, &o->upto,
-			       &o->sequence,     &o->paused, &o->marks,  &o->parks };
 
-	if (!mapping_init(m, config, e)) {
+	if (!mapping_init(&o->mapping, config, e)) {
 		free(o);
 		return NULL;
 	}
 	o->retry_base_ms = config->retry_base;
 	o->retry_cap_ms = config->retry_cap;
 	o->keep_ms = config->retention_keep;
-	o->begin = mapping_expand(m, sql_query_begin, NULL);
-	o->settings = mapping_expand(m, sql_query_settings, NULL);
-	o->lanes = mapping_expand(m, sql_query_lanes, NULL);
-	o->claim = mapping_expand(m, sql_query_claim, NULL);
-	o->settle = mapping_expand(m, o->keep_ms > 0 ? sql_query_settle : sql_query_settle_delete, NULL);
-	o->park = mapping_expand(m, sql_query_park, NULL);
-	o->supersede = mapping_expand(m, sql_query_supersede, NULL);
-	o->sieve = mapping_expand(m, sql_query_sieve, NULL);
-	o->inspect = mapping_expand(m, sql_query_inspect, NULL);
-	o->highest = mapping_expand(m, sql_query_highest, NULL);
-	o->left = mapping_expand(m, sql_query_left, NULL);
-	o->purge = mapping_expand(m, sql_query_purge, NULL);
+	for (size_t i = 0; i < array_len(texts); i++)
+		*text_at(o, i) = mapping_expand(&o->mapping, texts[i].sql, NULL);
 	for (size_t i = 0; i < array_len(bufs); i++)
-		buf_init(bufs[i], PARAM_MAX);
+		buf_init(buf_at(o, i), PARAM_MAX);
 	return o;
 }
 
@@ -56,16 +87,10 @@ void outbox_free(struct outbox *o)
 {
 	if (!o)
 		return;
-
-	char *texts[] = { o->begin,     o->settings, o->lanes,   o->claim,   o->settle, o->park,
-			  o->supersede, o->sieve,    o->inspect, o->highest, o->left,   o->purge };
-	struct buf *bufs[] = { &o->lane_numbers, &o->bounds, &o->wanted, &o->per_lane, &o->upto,
-			       &o->sequence,     &o->paused, &o->marks,  &o->parks };
-
 	for (size_t i = 0; i < array_len(texts); i++)
-		free(texts[i]);
+		free(*text_at(o, i));
 	for (size_t i = 0; i < array_len(bufs); i++)
-		buf_done(bufs[i]);
+		buf_done(buf_at(o, i));
 	mapping_done(&o->mapping);
 	free(o);
 }
@@ -93,8 +118,9 @@ void outbox_read_inspection(const struct outbox *o, int step, const struct pg_re
 	ret->notify_trigger = value_get_bool(res, row, 3);
 	ret->read_only = value_get_bool(res, row, 4);
 	ret->server_version = value_get_int(res, row, 5);
-	ret->plain = value_get_bool(res, row, 6);
-	ret->sequence = o->mapping.version_is_id ? value_get_int(res, row, 7) : 0;
+	ret->row_security = value_get_bool(res, row, 6);
+	ret->plain = value_get_bool(res, row, 7);
+	ret->sequence = o->mapping.version_is_id ? value_get_int(res, row, 8) : 0;
 }
 
 // The parameters that claim and sieve share.
@@ -145,6 +171,7 @@ void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
 		[CLAIM_STEP_LANES] = { .sql = o->lanes,
 				       .params = p.lanes,
 				       .param_count = array_len(p.lanes) },
+		{ .sql = o->savepoint },
 		[CLAIM_STEP_ROWS] = { .sql = o->claim,
 				      .params = p.rows,
 				      .param_count = array_len(p.rows),
@@ -199,28 +226,40 @@ void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, 
 	*ret_xmax = value_get_int(res, row, 13);
 }
 
-void outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng)
+int outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng)
 {
 	struct retry_pace pace = { o->retry_base_ms, o->retry_cap_ms, rng };
 	auto_free char *troubles = settle_troubles(b, &pace);
 	auto_free char *keys = parked ? settle_keys(b) : NULL;
+	// With keep = 0 the delivered events are gone: there is nothing to compare a version with.
+	auto_free char *conflicts = o->keep_ms > 0 ? settle_conflicts(b, &o->conflict_tids) : NULL;
+	char wait[24];
 
+	snprintf(wait, sizeof(wait), "%lld", (long long)o->retry_cap_ms);
 	settle_marks(b, &o->marks);
 	settle_parks(b, &o->parks);
 
+	const struct param looks[] = { param_binary(&o->conflict_tids), param_text(conflicts),
+				       param_text(wait) };
 	const struct param marks[] = { param_binary(&o->marks) };
 	const struct param parks[] = { param_binary(&o->parks), param_text(troubles) };
 	const struct param accepted[] = { param_text(keys) };
-	struct step steps[4];
-	int n = 0;
+	struct step steps[5];
+	int n = 0, mark;
 
-	steps[n++] = (struct step){ .sql = o->settle, .params = marks, .param_count = 1 };
+	if (conflicts)
+		steps[n++] = (struct step){ .sql = o->conflicts, .params = looks, .param_count = 3 };
+	mark = n;
+	steps[n++] = (struct step){ .sql = o->keep_ms > 0 ? o->settle : o->settle_delete,
+				    .params = marks,
+				    .param_count = 1 };
 	if (batch_fates(b, FATE_DEAD) + batch_fates(b, FATE_WAITING) > 0)
 		steps[n++] = (struct step){ .sql = o->park, .params = parks, .param_count = 2 };
 	if (keys)
 		steps[n++] = (struct step){ .sql = o->supersede, .params = accepted, .param_count = 1 };
 	steps[n++] = (struct step){ .sql = sql_query_commit };
 	conn_run(c, steps, n);
+	return mark;
 }
 
 // COMMIT of a transaction that failed before is answered by ROLLBACK, and that without any error.

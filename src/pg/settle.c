@@ -9,23 +9,24 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_marked(enum fate f)
+static bool is_marked(const struct entry *e)
 {
-	return f == FATE_DELIVERED || f == FATE_SUPERSEDED;
+	return e->fate == FATE_DELIVERED || e->fate == FATE_SUPERSEDED;
 }
 
-static bool is_parked(enum fate f)
+static bool is_parked(const struct entry *e)
 {
-	return f == FATE_DEAD || f == FATE_WAITING;
+	return e->fate == FATE_DEAD || e->fate == FATE_WAITING;
 }
 
-static void add_tids(const struct batch *b, struct buf *out, bool (*chosen)(enum fate), size_t count)
+static void add_tids(const struct batch *b, struct buf *out, bool (*chosen)(const struct entry *),
+		     size_t count)
 {
 	array_begin(out, ARRAY_TID, (int32_t)count);
 	for (size_t i = 0; i < batch_count(b); i++) {
 		const struct entry *e = batch_entry(b, i);
 
-		if (chosen(e->fate))
+		if (chosen(e))
 			array_add_tid(out, e->tid);
 	}
 }
@@ -65,18 +66,23 @@ static json_t *exact_or_null(struct slice s)
 	return s.p ? text(s.p, s.n, 1) : json_null();
 }
 
+static json_t *tid_text(const struct entry *e)
+{
+	char tid[32];
+
+	snprintf(tid, sizeof(tid), "(%u,%u)", e->tid.block, e->tid.offset);
+	return json_string(tid);
+}
+
 static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_pace *pace)
 {
 	const struct entry *e = batch_entry(b, i);
 	const struct trouble *t = batch_trouble(b, i);
 	json_t *wait = json_null(), *error = json_object(), *row = json_object();
-	char tid[32];
-
 	if (e->fate == FATE_WAITING && e->verdict == VERDICT_FUTURE)
 		wait = json_integer(pace->cap_ms); // until somebody raises the sequence
 	else if (e->fate == FATE_WAITING)
 		wait = json_integer(backoff_after(pace->base_ms, pace->cap_ms, e->attempts, pace->rng));
-	snprintf(tid, sizeof(tid), "(%u,%u)", e->tid.block, e->tid.offset);
 	if (t) {
 		json_object_set_new(error, "type", prose(t->type));
 		json_object_set_new(error, "reason", prose(t->reason));
@@ -85,7 +91,7 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 	json_object_set_new(error, "attempt", json_integer((json_int_t)e->attempts + 1));
 	json_object_set_new(error, "index", exact_or_null(batch_index(b, i)));
 	json_object_set_new(error, "id", exact_or_null(batch_document_id(b, i)));
-	json_object_set_new(row, "tid", json_string(tid));
+	json_object_set_new(row, "tid", tid_text(e));
 	json_object_set_new(row, "counted", json_integer(e->verdict != VERDICT_FUTURE));
 	json_object_set_new(row, "wait_ms", wait);
 	json_object_set_new(row, "error", error);
@@ -98,7 +104,7 @@ char *settle_troubles(const struct batch *b, const struct retry_pace *pace)
 	char *out;
 
 	for (size_t i = 0; i < batch_count(b); i++) {
-		if (is_parked(batch_entry(b, i)->fate))
+		if (is_parked(batch_entry(b, i)))
 			json_array_append_new(list, trouble_json(b, i, pace));
 	}
 	out = json_dumps(list, JSON_COMPACT);
@@ -109,7 +115,39 @@ char *settle_troubles(const struct batch *b, const struct retry_pace *pace)
 // Only the youngest accepted event of a document tells up to where it is settled.
 static bool has_marked_newer(const struct batch *b, const struct entry *e)
 {
-	return e->newer >= 0 && is_marked(batch_entry(b, (size_t)e->newer)->fate);
+	return e->newer >= 0 && is_marked(batch_entry(b, (size_t)e->newer));
+}
+
+// By its own verdict: what a newer event of the same claim replaced needs no look.
+static bool is_conflict(const struct entry *e)
+{
+	return e->fate == FATE_SUPERSEDED && e->verdict == VERDICT_SUPERSEDED && e->conflict > 0;
+}
+
+char *settle_conflicts(const struct batch *b, struct buf *ret_tids)
+{
+	json_t *list = json_array();
+	char *out = NULL;
+
+	for (size_t i = 0; i < batch_count(b); i++) {
+		const struct entry *e = batch_entry(b, i);
+		json_t *row;
+
+		if (!is_conflict(e))
+			continue;
+		row = json_object();
+		json_object_set_new(row, "tid", tid_text(e));
+		json_object_set_new(row, "version", json_integer(e->conflict));
+		json_object_set_new(row, "index", exact_or_null(batch_index(b, i)));
+		json_object_set_new(row, "id", exact_or_null(batch_document_id(b, i)));
+		json_array_append_new(list, row);
+	}
+	if (json_array_size(list) > 0) {
+		out = json_dumps(list, JSON_COMPACT);
+		add_tids(b, ret_tids, is_conflict, json_array_size(list));
+	}
+	json_decref(list);
+	return out;
 }
 
 char *settle_keys(const struct batch *b)
@@ -120,7 +158,7 @@ char *settle_keys(const struct batch *b)
 	for (size_t i = 0; i < batch_count(b); i++) {
 		const struct entry *e = batch_entry(b, i);
 
-		if (!is_marked(e->fate) || has_marked_newer(b, e) || e->op == OP_CREATE)
+		if (!is_marked(e) || has_marked_newer(b, e) || e->op == OP_CREATE)
 			continue;
 		json_t *key = json_object();
 

@@ -34,10 +34,34 @@ void relay_postgres_up(struct relay *r)
 		log_info("postgres_connected", kv_str("table", r->config->outbox_table));
 }
 
-void relay_postgres_down(struct relay *r, const struct err *e)
+static bool somebody_is_connected(const struct relay *r)
+{
+	for (int i = 0; i < r->worker_count; i++) {
+		if (worker_is_connected(r->workers[i]))
+			return true;
+	}
+	return false;
+}
+
+// No place for one more session, while the others work: worth a line a minute, no outage.
+static void say_refused(struct relay *r, const struct err *e)
+{
+	int64_t now_ms = clock_boot_ms();
+
+	if (r->stopping || (r->refused_said_ms && now_ms - r->refused_said_ms < SAY_AGAIN_MS))
+		return;
+	r->refused_said_ms = now_ms;
+	log_warn("session_refused", kv_err(e), kv_str("then", "the others go on; connecting again"));
+}
+
+void relay_postgres_down(struct relay *r, const struct err *e, bool refused)
 {
 	// A crash or failover may have lost marks: rows below the bounds are pending again.
 	lanes_forget_bounds(&r->lanes);
+	if (refused && !r->postgres.open && somebody_is_connected(r)) {
+		say_refused(r, e);
+		return;
+	}
 	if (circuit_failed(&r->postgres, clock_boot_ms(), -1, &r->rng) && !r->stopping)
 		log_warn("postgres_away", kv_err(e),
 			 kv_str("then", "trying again for ever, rows stay pending"));
@@ -75,6 +99,9 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 	if (!found->lane_index_valid && !r->inspected)
 		log_warn("no_lane_index", kv_str("table", r->config->outbox_table),
 			 kv_str("then", "claims read the whole table: run `outboxd init`"));
+	if (found->row_security && !r->inspected)
+		log_warn("rows_may_be_hidden", kv_str("error", "row level security is active for this role"),
+			 kv_str("then", "give it BYPASSRLS or a policy that shows every row"));
 	if (r->once && !r->inspected)
 		r->highest = found->highest_id;
 	r->inspected = true;
@@ -113,6 +140,8 @@ void relay_sql_failed(struct relay *r, const char *what, const struct err *e)
 {
 	bool fix = sqlstate_action(e->sqlstate) == PG_FIX;
 
+	r->sql_settling = strcmp(what, "settle") == 0;
+
 	if (circuit_failed(&r->sql, clock_boot_ms(), fix ? r->config->retry_cap / 4 : -1, &r->rng))
 		log_warn("sql_failed", kv_str("in", what), kv_str("sqlstate", e->sqlstate), kv_err(e),
 			 kv_str("then", fix ? "correct the mapping, the table or the privileges; trying again"
@@ -121,8 +150,12 @@ void relay_sql_failed(struct relay *r, const char *what, const struct err *e)
 		relay_quit(r, err_exit_code(ERR_CONFIG));
 }
 
-void relay_sql_works(struct relay *r)
+void relay_sql_works(struct relay *r, int64_t begun_ms, bool committed)
 {
+	// One that was under way when another failed, or that had nothing to settle, is no proof.
+	if (r->sql.open && (begun_ms < r->sql.until_ms || (r->sql_settling && !committed)))
+		return;
+
 	int64_t seconds = seconds_open(&r->sql), failures = r->sql.failures;
 
 	if (circuit_succeeded(&r->sql))

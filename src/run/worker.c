@@ -83,6 +83,7 @@ static void on_down(void *arg, const struct err *e)
 	struct worker *w = arg;
 
 	w->error = *e;
+	w->refused = w->state == W_CONNECTING;
 	worker_dispatch(w, E_DOWN);
 }
 
@@ -109,6 +110,7 @@ static void script_failed(struct worker *w, const char *what, const struct scrip
 		worker_dispatch(w, E_DOWN);
 		return;
 	}
+	w->look = !w->sieve && (action == PG_FIX || action == PG_ROW);
 	if (!w->sieve)
 		relay_sql_failed(w->relay, what, &result->error);
 	worker_dispatch(w, E_SQL_FAILED);
@@ -129,6 +131,8 @@ static void inspection_done(struct worker *w, const struct script_result *result
 
 	if (!result->ok && (fit || !known))
 		relay_sql_failed(w->relay, "inspect", &result->error);
+	if (result->ok && fit)
+		relay_postgres_up(w->relay);
 	worker_dispatch(w, result->ok && fit ? E_FIT : E_UNFIT);
 }
 
@@ -137,14 +141,16 @@ static void inspection_done(struct worker *w, const struct script_result *result
 static void check_marks(struct worker *w, const struct script_result *result)
 {
 	struct err e = { 0 };
-	size_t rows = batch_fates(w->batch, FATE_DELIVERED) + batch_fates(w->batch, FATE_SUPERSEDED);
+	int64_t rows = (int64_t)(batch_fates(w->batch, FATE_DELIVERED) +
+				 batch_fates(w->batch, FATE_SUPERSEDED));
 
-	if (!result->ok || result->affected[SETTLE_STEP_MARK] == (int64_t)rows)
+	w->unbelieved = w->mark_step > 0 ? result->affected[0] : 0;
+	if (!result->ok || result->affected[w->mark_step] == rows - w->unbelieved)
 		return;
 	w->failed = true;
 	err_set(&e, ERR_REFUSED,
 		"%lld delivered rows were not marked: look at the triggers and row security of the table",
-		(long long)rows - (long long)result->affected[SETTLE_STEP_MARK]);
+		(long long)(rows - w->unbelieved - result->affected[w->mark_step]));
 	relay_sql_failed(w->relay, "settle", &e);
 }
 
@@ -185,7 +191,10 @@ static void on_done(void *arg, const struct script_result *result)
 			script_failed(w, w->state == W_SETTLING ? "settle" : "sieve", &copy);
 		return;
 	case W_ROLLING_BACK:
-		worker_dispatch(w, !copy.ok ? E_SQL_FAILED : w->sieve ? E_SIEVE : E_RELEASED);
+		worker_dispatch(w, !copy.ok   ? E_SQL_FAILED
+				   : w->sieve ? E_SIEVE
+				   : w->look  ? E_LOOK
+					      : E_RELEASED);
 		return;
 	case W_OFFLINE:
 	case W_CONNECTING:
@@ -238,6 +247,11 @@ void worker_free(struct worker *w)
 void worker_start(struct worker *w)
 {
 	ev_feed_event(w->relay->loop, &w->timer, EV_TIMER);
+}
+
+bool worker_is_connected(const struct worker *w)
+{
+	return w->state != W_OFFLINE && w->state != W_CONNECTING && w->state != W_INSPECTING;
 }
 
 bool worker_is_idle(const struct worker *w)
@@ -298,7 +312,6 @@ static void probe_ended(struct worker *w)
 void worker_act_rest(struct worker *w)
 {
 	probe_ended(w);
-	relay_postgres_up(w->relay);
 	relay_kick(w->relay);
 }
 
@@ -308,7 +321,8 @@ void worker_act_retreat(struct worker *w)
 	http_call_cancel(w->call);
 	probe_ended(w);
 	worker_claim_ended(w, false);
-	relay_postgres_down(w->relay, &w->error);
+	relay_postgres_down(w->relay, &w->error, w->refused);
+	w->refused = false;
 	relay_kick(w->relay);
 }
 
@@ -336,12 +350,20 @@ void worker_act_wake(struct worker *w)
 	outbox_wake(w->relay->outbox, w->conn);
 }
 
+// Dropped and made again, altered, restored: what was found at the start may be another table by now.
+void worker_act_look(struct worker *w)
+{
+	w->look = false;
+	worker_claim_ended(w, false);
+	worker_act_inspect(w);
+}
+
 void worker_act_finish(struct worker *w)
 {
 	worker_claim_ended(w, w->committed);
 	if (!w->failed && !w->abandoned) {
 		backoff_reset(&w->reconnect);
-		relay_sql_works(w->relay);
+		relay_sql_works(w->relay, w->claimed_boot_ms, w->committed);
 	}
 	// It gave a sign of life and nothing was there to contradict it.
 	if (w->relay->prober == w && !w->failed && !w->asked)
@@ -358,5 +380,5 @@ void worker_act_rollback(struct worker *w)
 void worker_act_settle(struct worker *w)
 {
 	w->committed = true; // once this ends in E_SETTLED
-	outbox_settle(w->relay->outbox, w->conn, w->batch, w->parked, &w->relay->rng);
+	w->mark_step = outbox_settle(w->relay->outbox, w->conn, w->batch, w->parked, &w->relay->rng);
 }

@@ -41,7 +41,7 @@ void worker_act_claim(struct worker *w)
 	w->lanes = 0;
 	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->accepted_any = w->parked =
 		w->sieve = w->failed = false;
-	w->rows = w->bytes = w->discarded = 0;
+	w->rows = w->bytes = w->discarded = w->unbelieved = 0;
 	w->horizon = (struct horizon){ 0, 0 };
 	w->lone_refusals = 0;
 	w->stream_open = w->claiming = true;
@@ -171,6 +171,11 @@ static void count(struct worker *w, bool committed)
 	t->fates[FATE_RETURNED] += committed ? w->discarded : w->rows;
 	for (int f = 0; f < FATE_COUNT_ && committed; f++)
 		t->fates[f] += (int64_t)batch_fates(w->batch, (enum fate)f);
+	if (committed && w->unbelieved > 0) {
+		t->fates[FATE_SUPERSEDED] -= w->unbelieved;
+		t->fates[FATE_WAITING] += w->unbelieved;
+		relay_future(w->relay, 0, 0, w->drawn);
+	}
 }
 
 void worker_claim_ended(struct worker *w, bool committed)

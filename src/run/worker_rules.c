@@ -55,6 +55,7 @@ const struct worker_rule worker_rules[] = {
 	{ W_SETTLING, E_TIMEOUT, W_OFFLINE, worker_act_drop },
 
 	{ W_ROLLING_BACK, E_RELEASED, W_IDLE, worker_act_finish },
+	{ W_ROLLING_BACK, E_LOOK, W_INSPECTING, worker_act_look },
 	{ W_ROLLING_BACK, E_SIEVE, W_SIEVING, worker_act_sieve },
 	{ W_ROLLING_BACK, E_SQL_FAILED, W_OFFLINE, worker_act_drop },
 	{ W_ROLLING_BACK, E_DOWN, W_OFFLINE, worker_act_retreat },

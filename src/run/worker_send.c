@@ -11,7 +11,7 @@
 // A request is not begun when it could outlive the session that holds its rows.
 #define SEND_MARGIN_MS 2000
 // So many single events refused one after another, none accepted: it is the request, not the events.
-#define LONE_REFUSALS_MAX 3
+#define LONE_REFUSALS_MAX 16
 // A connection that breaks under a body of this size or more may be a proxy's limit.
 #define LARGE_BODY (1024 * 1024)
 
@@ -88,13 +88,18 @@ static void index_works(struct worker *w, size_t entry)
 		relay_index_works(w->relay, index.p, index.n);
 }
 
-// "Something newer is there" is only believed of a version that this table did draw.
+// "Something newer is there" is only believed of a version that this table did draw; whether it drew it for this document
+// is asked when the batch is settled.
 static bool is_from_the_future(struct worker *w, size_t entry, const char *reason)
 {
 	int64_t version = verdict_conflict_version(reason);
 
-	if (w->drawn == 0 || version <= w->drawn)
+	if (w->drawn == 0 || version < 0)
+		return false; // versions that are no ids of ours
+	if (version <= w->drawn) {
+		batch_set_conflict(w->batch, entry, version);
 		return false;
+	}
 	relay_future(w->relay, batch_entry(w->batch, entry)->id, version, w->drawn);
 	return true;
 }

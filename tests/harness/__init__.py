@@ -4,6 +4,7 @@ from .elastic import Elastic
 from .elastic_client import ElasticClient, ElasticError, Reply
 from .fault_proxy import FaultProxy
 from .outboxd import Completed, Outboxd
+from .pgbouncer import PgBouncer
 from .postgres import Database, Postgres
 from .scripted_elastic import Answer, ScriptedElastic
 from .waiting import wait_until
@@ -19,6 +20,7 @@ __all__ = [
     "FaultProxy",
     "History",
     "Outboxd",
+    "PgBouncer",
     "Postgres",
     "Reply",
     "ScriptedElastic",

@@ -44,10 +44,12 @@ class Elastic(ElasticClient):
     """A node that is also its own client.
 
     `users` maps a name to (password, role) and turns security on; the first of them is whom the client speaks as.
+    `roles` are theirs that the server does not know by itself; `set_roles` changes them while it runs.
     """
 
     def __init__(self, settings: Mapping[str, Any] | None = None, heap: str = "512m",
-                 users: Mapping[str, tuple[str, str]] | None = None, java_options: str = "") -> None:
+                 users: Mapping[str, tuple[str, str]] | None = None, java_options: str = "",
+                 roles: Mapping[str, Any] | None = None) -> None:
         found = distribution()
         self.version = found["version"]
         self.home = Path(found["home"])
@@ -68,6 +70,8 @@ class Elastic(ElasticClient):
         name, (password, _) = next(iter(users.items())) if users else (None, ("", ""))
         super().__init__(f"http://{HOST}:{self.port}", username=name, password=password)
         self._configure(settings or {}, secure=bool(users))
+        if roles is not None:
+            self.set_roles(roles)
         for name, (password, role) in (users or {}).items():
             self._run_tool("elasticsearch-users", "useradd", name, "-p", password, "-r", role)
 
@@ -130,6 +134,12 @@ class Elastic(ElasticClient):
             self.kill9()
         self.scratch.remove()
         atexit.unregister(self.close)
+
+    def set_roles(self, roles: Mapping[str, Any]) -> None:
+        """All roles of our own, in the words of the role API. A running node notices within its reload interval."""
+        file = self._config / "roles.yml"
+        file.write_text(json.dumps(roles))
+        self.scratch.own(file)
 
     def cpu_seconds(self) -> float:
         return process.tree_cpu_seconds(self._running().pid)

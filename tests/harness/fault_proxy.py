@@ -8,6 +8,7 @@ can lose its peer.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import socket
 import struct
 import threading
@@ -21,6 +22,9 @@ from .waiting import wait_until
 Direction = Literal["up", "down"]  # up: from the client to the server
 Part = Literal["request", "response"]
 CHUNK = 64 * 1024
+# The constants of socket.h that Python does not have, and a packet filter of one instruction: keep nothing.
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
+_DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
 
 
 @dataclass
@@ -104,6 +108,16 @@ class FaultProxy:
         """Takes all that the client sends, and passes on nothing in either direction; it is lost for good."""
         self._set(Fault(swallowing=True))
 
+    def vanish(self) -> None:
+        """The machine is gone: the kernel acknowledges nothing any more, and new connections get no answer at all.
+
+        After pass_all the old connections stay as they are; reset_all ends them.
+        """
+        self._set(Fault(stalled=True))
+        with self._changed:
+            for each in (self._listener, *(end for link in self._links for end in (link.client, link.server))):
+                _make_deaf(each)
+
     def delay(self, seconds: float) -> None:
         """Every piece of data, in both directions, so much later."""
         self._set(Fault(delay=seconds))
@@ -147,6 +161,8 @@ class FaultProxy:
         with self._changed:
             self._fault = fault
             self._since = Counters()
+            for each in (self._listener, *(end for link in self._links for end in (link.client, link.server))):
+                _make_hear(each)
             if not _is_listening(self._listener):
                 self._listen()
             self._changed.notify_all()
@@ -257,6 +273,22 @@ def _shut(listener: socket.socket) -> None:
     except OSError:
         pass  # it was not listening
     listener.close()
+
+
+def _make_deaf(each: socket.socket) -> None:
+    """From now on the kernel drops what comes in on this socket before it is even acknowledged."""
+    program = struct.pack("HxxxxxxP", 1, ctypes.addressof(_DROP_ALL))
+    try:
+        each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    except OSError:
+        pass  # it is closed already
+
+
+def _make_hear(each: socket.socket) -> None:
+    try:
+        each.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    except OSError:
+        pass  # it was never made deaf, or is closed
 
 
 def _reset(link: Link) -> None:

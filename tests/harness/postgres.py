@@ -53,7 +53,8 @@ def programs_folder() -> Path:
 
 
 class Postgres:
-    def __init__(self, settings: Mapping[str, Any] | None = None, fsync: bool = False) -> None:
+    def __init__(self, settings: Mapping[str, Any] | None = None, fsync: bool = False,
+                 base_backup_of: str | None = None) -> None:
         self.programs = programs_folder()
         self.port = free_port()
         self.scratch = Scratch("postgres")
@@ -61,7 +62,10 @@ class Postgres:
         self.data_folder = self.scratch.path / "data"
         self.log_file = self.scratch.path / "postgres.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._initdb()
+        if base_backup_of is None:
+            self._initdb()
+        else:
+            self._base_backup(base_backup_of)
         self.configure({**DEFAULT_SETTINGS, **({} if fsync else UNSAFE_SETTINGS), **(settings or {})})
 
     def __enter__(self) -> Postgres:
@@ -131,6 +135,16 @@ class Postgres:
         else:
             self.resume()
 
+    def standby(self, port: int | None = None) -> Postgres:
+        """A streaming standby that is not started yet; `port` leads to this server by another way, such as a proxy."""
+        return Postgres(base_backup_of=make_conninfo(host=HOST, port=port or self.port, user="postgres"))
+
+    def promote(self) -> None:
+        """Makes a standby the primary, with what it has received so far."""
+        (done,), = self.execute("SELECT pg_promote(true, 60)")
+        if not done:
+            raise TimeoutError(f"the standby was not promoted:\n{process.log_tail(self.log_file)}")
+
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self.stop("immediate")
@@ -176,10 +190,18 @@ class Postgres:
         command: process.Command = [self.programs / "initdb", "-D", self.data_folder, "--username=postgres",
                                     "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync",
                                     "--no-instructions"]
+        self._make_data_folder(command)
+
+    def _base_backup(self, primary: str) -> None:
+        # The primary's postgresql.conf comes with it, so the settings agree; its port is given on the command line.
+        self._make_data_folder([self.programs / "pg_basebackup", "-D", self.data_folder, "-d", primary,
+                                "--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+
+    def _make_data_folder(self, command: process.Command) -> None:
         answer = subprocess.run(process.as_server_account(command), cwd=self.scratch.path, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if answer.returncode != 0:
-            raise RuntimeError(f"initdb failed:\n{answer.stdout}")
+            raise RuntimeError(f"{Path(command[0]).name} failed:\n{answer.stdout}")
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

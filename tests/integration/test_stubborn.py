@@ -81,6 +81,27 @@ def test_a_mapping_may_fail_in_any_way(db: Database, index: str, outboxd: Outbox
     assert db.value("SELECT error->>'reason' FROM outbox WHERE dead_at IS NOT NULL").startswith("P0002")
 
 
+def test_a_claim_that_fails_while_it_streams_keeps_its_lanes(db: Database, outboxd: OutboxdFactory) -> None:
+    """PostgreSQL fails at a later row while the request of the first rows is under way: the relay cannot know yet, so
+    nobody else may send those documents meanwhile."""
+    mapping = {"outbox_document": "o.data || jsonb_build_object('n', 1 / (o.event IS DISTINCT FROM 'bad')::int)",
+               "relay_batch_bytes": "16kB", "relay_workers": 1}
+    with ScriptedElastic(lambda request: Answer(delay=4)) as slow, ScriptedElastic() as fast:
+        first = outboxd(elasticsearch_url=slow.url, **mapping)
+        init(first)
+        db.execute("INSERT INTO outbox (event, aggregate_type, aggregate_id, data) SELECT CASE n WHEN 400 THEN 'bad' END, "
+                   "'products', n::text, jsonb_build_object('t', repeat('x', 100)) FROM generate_series(1, 500) n")
+        first.start()
+        request = slow.wait_bulks(1, timeout=30)[0]
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_stat_activity WHERE state LIKE '%(aborted)' "
+                                    "AND datname = current_database()") == 1, 3, "the claim to have failed")
+
+        outboxd(elasticsearch_url=fast.url, relay_once_timeout="1s", **mapping).run_once(timeout=30)
+
+        assert len(slow.bulks) == 1, "the first request is still under way"
+        assert {action.id for action in fast.sent_actions()} & {action.id for action in request.actions} == set()
+
+
 def test_a_mapping_that_fails_for_all_kills_none(db: Database, index: str, outboxd: OutboxdFactory) -> None:
     relay = outboxd(outbox_document="o.data || jsonb_build_object('n', (o.data->>'sku')::int)", retry_cap="300ms")
     init(relay)

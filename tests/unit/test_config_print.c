@@ -188,7 +188,7 @@ static void pages_name_every_option(void **state)
 		assert_non_null(section);
 		assert_true(section[strlen(part)] != '\n'); // each section has its help
 	}
-	assert_non_null(strstr(reference, "| duration, 1s to 50s | `30s` |"));
+	assert_non_null(strstr(reference, "| duration, 1s to 40s | `30s` |"));
 	assert_non_null(strstr(reference, "| logfmt or json | `logfmt` |"));
 	assert_non_null(strstr(reference, " **Required.** |\n"));
 }

@@ -50,6 +50,7 @@ static const struct {
 	  "the answer to a commit; elsewhere on_done uses it to report a bug" },
 	{ E_RELEASED, BUT(S(ROLLING_BACK)), "the answer to ROLLBACK" },
 	{ E_SIEVE, BUT(S(ROLLING_BACK)), "the answer to ROLLBACK" },
+	{ E_LOOK, BUT(S(ROLLING_BACK)), "the answer to ROLLBACK" },
 	{ E_SQL_FAILED, S(OFFLINE) | S(CONNECTING) | S(IDLE) | S(PROBING), "no script runs" },
 	{ E_SQL_FAILED, S(SENDING), "the claim's script has ended or is paused" },
 	{ E_SQL_FAILED, S(INSPECTING), "it says UNFIT" },
@@ -186,7 +187,7 @@ static void actions_fit_their_states(void **state)
 		{ W_CLAIMING, worker_act_claim },     { W_CLAIMING, worker_act_resume },
 		{ W_SENDING, worker_act_send },       { W_DISCARDING, worker_act_resume },
 		{ W_SETTLING, worker_act_settle },    { W_ROLLING_BACK, worker_act_rollback },
-		{ W_SIEVING, worker_act_sieve },
+		{ W_SIEVING, worker_act_sieve },      { W_INSPECTING, worker_act_look },
 	};
 	bool used[array_len(fit)] = { false };
 
@@ -226,7 +227,7 @@ static void transactions_end_where_they_should(void **state)
 			assert_true(r->act == worker_act_claim);
 		if (inside && !stays)
 			assert_true(r->act == worker_act_finish || r->act == worker_act_retreat ||
-				    r->act == worker_act_drop);
+				    r->act == worker_act_drop || r->act == worker_act_look);
 		if (r->act == worker_act_finish)
 			assert_true(r->on == E_SETTLED || r->on == E_RELEASED);
 		assert_true(inside || r->act != worker_act_finish);
