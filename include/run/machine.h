@@ -104,21 +104,22 @@ struct worker {
 	int64_t rows, bytes;     // of this claim
 	int64_t claimed_boot_ms; // when BEGIN was sent
 	int64_t discarded;
-	bool claiming;     // the lanes of the plan are reserved
-	bool granted;      // the database told which of them we got
-	bool committed;    // the open transaction ends in a commit
-	bool look;         // after the rollback, inspect the table again
-	bool failed;       // a script of this claim failed
-	bool full;         // some lane gave as many rows as it was asked for
-	bool stream_open;  // the claim has more rows
-	bool abandoned;    // nothing more is sent in this claim
-	bool asked;        // some request of this claim was sent
-	bool slow;         // the last answer was a load signal
-	bool impatient;    // some items must wait for the server to recover
-	bool accepted_any; // some request of this claim was accepted
-	bool parked;       // the table holds refused rows
-	bool sieve;        // after the rollback, look for rows whose mapping fails
-	int lone_refusals; // single events for which the whole request was refused
+	bool claiming;      // the lanes of the plan are reserved
+	bool granted;       // the database told which of them we got
+	bool committed;     // the open transaction ends in a commit
+	bool look;          // after the rollback, inspect the table again
+	bool failed;        // a script of this claim failed
+	bool full;          // some lane gave as many rows as it was asked for
+	bool stream_open;   // the claim has more rows
+	bool abandoned;     // nothing more is sent in this claim
+	bool asked;         // some request of this claim was sent
+	bool slow;          // the last answer was a load signal
+	bool impatient;     // some items must wait for the server to recover
+	bool accepted_any;  // some request of this claim was accepted
+	bool parked;        // the table holds refused rows
+	bool sieve;         // after the rollback, look for rows whose mapping fails
+	char refusal[1024]; // what was said to the last of them
+	int lone_refusals;  // single events for which the whole request was refused
 };
 
 void worker_dispatch(struct worker *w, enum worker_event on); // the last statement of every callback

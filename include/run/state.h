@@ -45,6 +45,7 @@ struct relay {
 	struct circuit postgres;
 	struct circuit sql;   // a claim or settlement fails on the side of PostgreSQL
 	struct circuit items; // single events are refused for now (429): nothing is claimed for a moment
+	int lone_refusals;    // since anything was accepted: see place_blame
 	struct paused_indexes paused;
 	// Parts:
 	struct worker *workers[WORKERS_MAX];

@@ -10,8 +10,10 @@
 #define PROBE_TIMEOUT_MS 5000
 // A request is not begun when it could outlive the session that holds its rows.
 #define SEND_MARGIN_MS 2000
-// So many single events refused one after another, none accepted: it is the request, not the events.
-#define LONE_REFUSALS_MAX 16
+// So many single events refused, by claims in which none was accepted: it is the endpoint, not the events.
+#define LONE_REFUSALS_MAX 3
+// A claim that looks like that goes on to see whether it accepts anything at all, but not for ever.
+#define LONE_REFUSALS_OF_A_CLAIM 16
 // A connection that breaks under a body of this size or more may be a proxy's limit.
 #define LARGE_BODY (1024 * 1024)
 
@@ -48,25 +50,6 @@ static void abandon(struct worker *w)
 {
 	w->abandoned = true;
 	batch_drop_ranges(w->batch);
-}
-
-enum worker_event worker_next(struct worker *w)
-{
-	const struct relay *r = w->relay;
-	int64_t end_ms = clock_boot_ms() + r->config->elasticsearch_timeout + SEND_MARGIN_MS;
-
-	if (end_ms > w->claimed_boot_ms + worker_patience_ms(r))
-		abandon(w);
-	if (batch_has_next(w->batch))
-		return E_SEND;
-	batch_body_sent(w->batch);
-	buf_trim(&w->body, (size_t)r->pace.limits.bytes_max * 2);
-	if (w->stream_open)
-		return w->abandoned ? E_DISCARD : E_MORE_ROWS;
-	batch_resolve(w->batch, r->config->retry_max_attempts);
-	if (batch_fates(w->batch, FATE_RETURNED) < batch_count(w->batch))
-		return E_SETTLE;
-	return E_RELEASE;
 }
 
 // When there is no room left to wait for each index on its own, all wait for a moment.
@@ -171,12 +154,6 @@ static void elasticsearch_failed(struct worker *w, const struct http_reply *repl
 	relay_elasticsearch_failed(w->relay, &failure);
 }
 
-// Everything refused, one by one, and nothing accepted: no event is to blame.
-static bool blames_the_request(struct worker *w)
-{
-	return ++w->lone_refusals >= LONE_REFUSALS_MAX && !w->accepted_any;
-}
-
 static void forgive_all(struct worker *w)
 {
 	for (size_t i = 0; i < batch_count(w->batch); i++) {
@@ -191,15 +168,54 @@ static void forgive_all(struct worker *w)
 static void refuse_alone(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
 {
 	size_t entry = batch_sent_entry(w->batch, &w->range, 0);
-	if (reply->status == 400 && blames_the_request(w)) {
-		forgive_all(w);
-		elasticsearch_failed(w, reply, error);
-		abandon(w);
-		return;
-	}
+
 	batch_judge(w->batch, entry, VERDICT_DEAD);
 	batch_set_trouble(w->batch, entry, reply->status, *error->type ? error->type : "request_refused",
 			  error->reason);
+	if (reply->status != 400)
+		return; // too large, and that says something of this event only
+	describe_failure(reply, error, w->refusal, sizeof(w->refusal));
+	if (++w->lone_refusals >= LONE_REFUSALS_OF_A_CLAIM && !w->accepted_any)
+		abandon(w);
+}
+
+// All was tried: are the events to blame that were refused alone, or whoever refuses everything?
+static void place_blame(struct worker *w)
+{
+	struct relay *r = w->relay;
+	const struct failure failure = { .why = w->refusal, .retry_after_ms = -1, .silent = false };
+	bool suspicious = w->lone_refusals > 0 && !w->accepted_any &&
+			  w->lone_refusals + r->lone_refusals >= LONE_REFUSALS_MAX;
+
+	if (suspicious) {
+		forgive_all(w);
+		relay_elasticsearch_failed(r, &failure);
+	} else if (w->accepted_any) {
+		r->lone_refusals = 0;
+	} else {
+		r->lone_refusals += w->lone_refusals;
+	}
+	w->lone_refusals = 0;
+}
+
+enum worker_event worker_next(struct worker *w)
+{
+	const struct relay *r = w->relay;
+	int64_t end_ms = clock_boot_ms() + r->config->elasticsearch_timeout + SEND_MARGIN_MS;
+
+	if (end_ms > w->claimed_boot_ms + worker_patience_ms(r))
+		abandon(w);
+	if (batch_has_next(w->batch))
+		return E_SEND;
+	batch_body_sent(w->batch);
+	buf_trim(&w->body, (size_t)r->pace.limits.bytes_max * 2);
+	if (w->stream_open)
+		return w->abandoned ? E_DISCARD : E_MORE_ROWS;
+	place_blame(w);
+	batch_resolve(w->batch, r->config->retry_max_attempts);
+	if (batch_fates(w->batch, FATE_RETURNED) < batch_count(w->batch))
+		return E_SETTLE;
+	return E_RELEASE;
 }
 
 static void request_failed(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)

@@ -91,7 +91,7 @@ class TestTheFile:
         ("outbox", "preset = documents", ["document", "events", "debezium"]),
         ("outbox", "deletes = never", ["delete", "tombstone"]),
         ("elasticsearch", "compression = zstd", ["off", "gzip"]),
-        ("elasticsearch", "timeout = 2m", ["1s", "50s"]),
+        ("elasticsearch", "timeout = 2m", ["1s", "40s"]),
         ("elasticsearch", "refresh = yes", ["false", "wait_for", "true"]),
         ("log", "level = loud", ["debug", "info", "warn", "error"]),
         ("retry", "base = 1s\ncap = 500ms", ["retry.cap", "retry.base"]),
