@@ -66,7 +66,7 @@ struct relay {
 	bool inspected;    // the table was fit for use at least once
 	bool unfit;        // said that it is not
 	bool stopping;
-	bool maybe_done;       // --once: a sweep of every lane found nothing
+	bool maybe_done;       // --once: a look at every lane found nothing
 	bool asked_while_away; // --once: whether there is anything to wait for
 	int64_t moved;         // claimed and not given back
 	int64_t moved_ms;      // --once: when something was last delivered or given up

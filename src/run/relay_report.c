@@ -216,6 +216,7 @@ void relay_index_works(struct relay *r, const char *index, size_t len)
 void relay_left_known(struct relay *r, bool left)
 {
 	if (left)
-		return;
-	relay_quit(r, r->tally.fates[FATE_DEAD] + r->tally.sieved > 0 ? 65 : 0);
+		lanes_forget_bounds(&r->lanes); // it may lie below a bound: the next look is from zero
+	else
+		relay_quit(r, r->tally.fates[FATE_DEAD] + r->tally.sieved > 0 ? 65 : 0);
 }

@@ -203,7 +203,7 @@ void worker_claim_ended(struct worker *w, bool committed)
 	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full);
 	if (w->lanes)
 		pace_released(&r->pace); // what a look left out because of us may be waiting
-	if (r->once && w->rows == 0 && w->plan.sweep && w->plan.count == LANES && conn_is_up(w->conn))
+	if (r->once && w->rows == 0 && w->plan.count == LANES && conn_is_up(w->conn))
 		r->maybe_done = true;
 	if (w->impatient)
 		circuit_failed(&r->items, clock_boot_ms(), -1, &r->rng);
