@@ -41,9 +41,11 @@ static bool command_flag(struct line *l, const char *name, const char *value, st
 	} else if (strcmp(name, "id") == 0) {
 		c->ids = value;
 	} else if (strcmp(name, "limit") == 0) {
-		c->limit = strtoll(value, &end, 10);
+		const char *digits = value ? value : "";
+
+		c->limit = strtoll(digits, &end, 10);
 		if (*end || c->limit < 1)
-			return err_set(e, ERR_USAGE, "--limit: \"%s\" is not a number above 0", value);
+			return err_set(e, ERR_USAGE, "--limit: \"%s\" is not a number above 0", digits);
 	}
 	return true;
 }
