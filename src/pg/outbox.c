@@ -6,7 +6,6 @@
 #include "pg/settle.h"
 #include "pg/sql.h"
 
-#include <assert.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -13,9 +13,16 @@
 // What goes on is said again after so long.
 #define SAY_AGAIN_MS 60000
 
-static int64_t seconds_open(const struct circuit *c)
+// Closes a circuit; the end of an outage is said with its length. Returns true for the first word ever of something that
+// was not away.
+static bool say_back(struct circuit *c, const char *event)
 {
-	return (clock_boot_ms() - c->opened_ms) / 1000;
+	bool first = c->open && c->failures == 0;
+	int64_t seconds = (clock_boot_ms() - c->opened_ms) / 1000, failures = c->failures;
+
+	if (circuit_succeeded(c))
+		log_info(event, kv_int("seconds", seconds), kv_int("failures", failures));
+	return first;
 }
 
 int64_t relay_reconnect_cap_ms(const struct relay *r)
@@ -25,12 +32,7 @@ int64_t relay_reconnect_cap_ms(const struct relay *r)
 
 void relay_postgres_up(struct relay *r)
 {
-	bool first = r->postgres.open && r->postgres.failures == 0;
-	int64_t seconds = seconds_open(&r->postgres), failures = r->postgres.failures;
-
-	if (circuit_succeeded(&r->postgres))
-		log_info("postgres_back", kv_int("seconds", seconds), kv_int("failures", failures));
-	else if (first)
+	if (say_back(&r->postgres, "postgres_back"))
 		log_info("postgres_connected", kv_str("table", r->config->outbox_table));
 }
 
@@ -127,12 +129,7 @@ void relay_elasticsearch_failed(struct relay *r, const struct failure *failure)
 
 void relay_elasticsearch_works(struct relay *r)
 {
-	bool first = r->elasticsearch.open && r->elasticsearch.failures == 0;
-	int64_t seconds = seconds_open(&r->elasticsearch), failures = r->elasticsearch.failures;
-
-	if (circuit_succeeded(&r->elasticsearch))
-		log_info("elasticsearch_back", kv_int("seconds", seconds), kv_int("failures", failures));
-	else if (first)
+	if (say_back(&r->elasticsearch, "elasticsearch_back"))
 		log_info("elasticsearch_connected", kv_str("url", r->config->elasticsearch_url));
 }
 
@@ -155,11 +152,7 @@ void relay_sql_works(struct relay *r, int64_t begun_ms, bool committed)
 	// One that was under way when another failed, or that had nothing to settle, is no proof.
 	if (r->sql.open && (begun_ms < r->sql.until_ms || (r->sql_settling && !committed)))
 		return;
-
-	int64_t seconds = seconds_open(&r->sql), failures = r->sql.failures;
-
-	if (circuit_succeeded(&r->sql))
-		log_info("sql_works", kv_int("seconds", seconds), kv_int("failures", failures));
+	say_back(&r->sql, "sql_works");
 }
 
 void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn)
@@ -169,11 +162,12 @@ void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn)
 	if (r->future_said_ms && now_ms - r->future_said_ms < SAY_AGAIN_MS)
 		return;
 	r->future_said_ms = now_ms;
-	log_error("version_from_the_future", kv_int("id", id), kv_int("version", version),
-		  kv_int("highest_id", drawn),
-		  kv_str("then",
-			 "the table's ids went back (failover, restore): its events wait; raise the sequence "
-			 "above the version"));
+	log_error(
+		"version_from_the_future", kv_int("id", id), kv_int("version", version),
+		kv_int("highest_id", drawn),
+		kv_str("then",
+		       "the table's ids went back (failover, restore): its events wait; lift the sequence with "
+		       "`outboxd check --raise-sequence`"));
 }
 
 void relay_sieved(struct relay *r, int64_t rows)

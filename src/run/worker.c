@@ -9,7 +9,6 @@
 #include "pg/sqlstate.h"
 #include "run/machine.h"
 
-#include <assert.h>
 #include <string.h>
 
 // Within this time over one request's own a claim must have begun its last request; after both the server ends it, and

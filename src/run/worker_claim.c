@@ -4,8 +4,6 @@
 #include "es/bulk.h"
 #include "run/machine.h"
 
-#include <assert.h>
-
 static int64_t share_of_lanes(const struct relay *r)
 {
 	return r->pace.hungry ? (LANES + r->pace.workers - 1) / r->pace.workers : LANES;
@@ -163,6 +161,19 @@ static void log_dead(const struct worker *w)
 	}
 }
 
+// Which of the conflicting rows were not believed only the table knows: the first one stands for them.
+static void say_unbelieved(const struct worker *w)
+{
+	for (size_t i = 0; i < batch_count(w->batch); i++) {
+		const struct entry *e = batch_entry(w->batch, i);
+
+		if (e->conflict == 0)
+			continue;
+		relay_future(w->relay, e->id, e->conflict, w->drawn);
+		return;
+	}
+}
+
 static void count(struct worker *w, bool committed)
 {
 	struct tally *t = &w->relay->tally;
@@ -174,7 +185,7 @@ static void count(struct worker *w, bool committed)
 	if (committed && w->unbelieved > 0) {
 		t->fates[FATE_SUPERSEDED] -= w->unbelieved;
 		t->fates[FATE_WAITING] += w->unbelieved;
-		relay_future(w->relay, 0, 0, w->drawn);
+		say_unbelieved(w);
 	}
 }
 
