@@ -25,7 +25,7 @@ from selftest import self_test  # noqa: E402
 from world import World, settings_of  # noqa: E402
 
 RSS_LIMIT_KB = 300 * 1024  # of the sanitized build, with documents of up to 1.5 MB
-QUIET_SECONDS = 180
+QUIET_SECONDS = 300
 
 
 def arguments() -> argparse.Namespace:
@@ -36,7 +36,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--relays", type=int, choices=[1, 2, 3], help="default: by the seed")
     parser.add_argument("--deletes", choices=["delete", "tombstone"], help="default: by the seed")
     parser.add_argument("--keep", choices=["7d", "0"], help="default: by the seed")
-    parser.add_argument("--rate", type=float, default=200, help="events a second")
+    parser.add_argument("--rate", type=float, default=200, help="events a second, in small transactions")
+    parser.add_argument("--import-rate", type=float, default=1500, help="events a second, in large transactions")
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--strict", action="store_true",
                         help="with deletes=delete, let tombstones be forgotten at any time; finds what docs/MODEL.md says")
@@ -115,7 +116,7 @@ def main() -> int:
         rows=rng.choice([50, 500, 5000]), level=options.log_level)
     relays = options.relays or rng.choice([1, 2, 2, 3])
     logs = Path(tempfile.mkdtemp(prefix=f"outboxd-campaign-{seed}-"))
-    world = World(logs, seed, relays, options.rate, settings)
+    world = World(logs, seed, relays, (options.rate, options.import_rate), settings)
     if "poison_row" in options.without:
         writers.POISON_ROWS_MAX = 0
     faults = Faults(world, seed, seconds, options.strict, options.without)

@@ -13,7 +13,7 @@ from harness import ElasticClient
 
 from injector import clock
 from world import World
-from writers import HOT, INDEXES, KEYS, document_id
+from writers import HOT, IMPORT_HOT, IMPORT_KEYS, INDEXES, KEYS, document_id
 
 TOMBSTONE = '{"deleted":true}'
 SHOWN = 8  # of each kind of violation
@@ -93,10 +93,12 @@ class Sampler:
         while not self._stop.wait(0.25):
             numbers = {*self._rng.sample(range(HOT), 10), *self._rng.sample(range(KEYS), 60),
                        *self._rng.sample(range(5000, 5060), 30)}
+            names = [*map(document_id, numbers), *(f"i-{n}" for n in self._rng.sample(range(IMPORT_HOT), 30)),
+                     *(f"i-{n}" for n in self._rng.sample(range(IMPORT_KEYS), 30))]
             try:
                 if connection is None or connection.closed:
                     connection = self._world.db.connect(connect_timeout=5, options="-c statement_timeout=10s")
-                self.look(connection, self._rng.choice(INDEXES), [document_id(number) for number in numbers])
+                self.look(connection, self._rng.choice(INDEXES), names)
             except (psycopg.Error, OSError, http.client.HTTPException):
                 if connection is not None:
                     connection.close()

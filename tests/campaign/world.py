@@ -164,7 +164,7 @@ class Gate:
 
 
 class World:
-    def __init__(self, logs: Path, seed: int, relays: int, rate: float, settings: dict[str, Any]) -> None:
+    def __init__(self, logs: Path, seed: int, relays: int, rates: tuple[float, float], settings: dict[str, Any]) -> None:
         self.logs = logs
         self.settings = settings
         self.tombstones = settings["outbox_deletes"] == "tombstone"
@@ -176,7 +176,7 @@ class World:
         self.gate = Gate()
         self.es_epoch = 0  # counts kills of Elasticsearch: what was read but not acknowledged may be gone
         self.units: list[Unit] = []
-        self._seed, self._relays, self._rate = seed, relays, rate
+        self._seed, self._relays, self._rates = seed, relays, rates
 
     def start(self) -> None:
         self.elastic.start(wait=False)
@@ -190,7 +190,7 @@ class World:
         self.elastic.wait_started()
         for index in INDEXES:
             self.elastic.create_index(index, MAPPINGS)
-        self.writers = Writers(self.db, self._seed, self._rate)
+        self.writers = Writers(self.db, self._seed, *self._rates)
         self.units = [Unit(self, n, self.settings) for n in range(1, self._relays + 1)]
         for unit in self.units:
             unit.start()

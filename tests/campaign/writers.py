@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -43,7 +44,15 @@ BAD_INDEXES = ("Goods", "_goods", "go ods", "go/ods", "..", "g" * 300, "goods#1"
 ODD_NUMBERS = ("19.90", "0.10", "1e-40", "123456789012345678901234567890.123400", "1e300", "-0.0", "18446744073709551616",
                "2.50000000000000000001", "1E+2", "100.000")
 WORDS = ("walnut", "brass", "Größe", "naïve", "line\\nbreak", "quote \\\" here", "tab\\there", "日本", "\\u0001", "😀")
+Write = Callable[[psycopg.Connection[Any], random.Random], int]  # how many events
 Event = tuple[str, str, str | None, str]  # index, document id, data, label
+# An import's documents are its own: one writer, so that the order of ids is the order of commits without any lock.
+IMPORT_KEYS = 100_000  # of each index
+IMPORT_HOT = 500
+IMPORT_SIZES = (20, 500, 500, 5000)  # events of one transaction
+IMPORT = ("INSERT INTO outbox (event, aggregate_type, aggregate_id, data) "
+          "SELECT 'imported', u.i, u.d, u.data::jsonb FROM unnest(%s::text[], %s::text[], %s::text[]) AS u (i, d, data) "
+          "RETURNING id")
 
 
 def document_id(number: int) -> str:
@@ -89,6 +98,14 @@ def make_document(rng: random.Random, n: str | None = None) -> str:
             f'"text": "{" ".join(rng.choices(WORDS, k=rng.randrange(20)))}{filler}", "raw": {{{odd}}}}}')
 
 
+def make_import(rng: random.Random) -> tuple[list[str], list[str], list[str | None]]:
+    size = rng.choice(IMPORT_SIZES)
+    numbers = [rng.randrange(IMPORT_HOT if rng.random() < 0.3 else IMPORT_KEYS) for _ in range(size)]
+    data = [None if rng.random() < 0.08 else f'{{"n": {rng.randrange(10**9)}, "price": 19.90, "text": "{rng.choice(WORDS)}"}}'
+            for _ in numbers]
+    return rng.choices(INDEXES, k=size), [f"i-{number}" for number in numbers], data
+
+
 def publish(connection: psycopg.Connection[Any], event: Event) -> int:
     """The key says how: by outbox_publish, or by an INSERT behind the entity's own row lock."""
     index, name, data, label = event
@@ -104,21 +121,20 @@ def publish(connection: psycopg.Connection[Any], event: Event) -> int:
 
 
 class Writers:
-    """Some threads, each with its own connection, at a steady rate together."""
+    """Some threads, each with its own connection, at a steady rate together; and one that imports."""
 
-    def __init__(self, db: Database, seed: int, rate: float, count: int = 4) -> None:
+    def __init__(self, db: Database, seed: int, rate: float, import_rate: float, count: int = 4) -> None:
         self.confirmed: list[int] = []  # the ids of events whose COMMIT was acknowledged
         self.failures = 0
         self.poisons = Poisons()
         self._db = db
-        self._pause = count / rate
         self._stop = threading.Event()
         self._may_write = threading.Event()
         self._may_write.set()
-        self._in_transaction = threading.Semaphore(count)
-        self._count = count
-        self._threads = [threading.Thread(target=self._write, args=(random.Random(f"{seed} writer {n}"),), daemon=True)
-                         for n in range(count)]
+        self._threads = [self._thread(f"{seed} writer {n}", self._transaction, count / rate) for n in range(count)]
+        if import_rate > 0:
+            self._threads.append(self._thread(f"{seed} import", self._import, 1 / import_rate))
+        self._in_transaction = threading.Semaphore(len(self._threads))
 
     def start(self) -> None:
         for thread in self._threads:
@@ -133,15 +149,18 @@ class Writers:
     def hold(self) -> None:
         """Returns when no transaction is open."""
         self._may_write.clear()
-        for _ in range(self._count):
+        for _ in self._threads:
             self._in_transaction.acquire()
-        for _ in range(self._count):
+        for _ in self._threads:
             self._in_transaction.release()
 
     def go_on(self) -> None:
         self._may_write.set()
 
-    def _write(self, rng: random.Random) -> None:
+    def _thread(self, name: str, write: Write, pause: float) -> threading.Thread:
+        return threading.Thread(target=self._write, args=(random.Random(name), write, pause), name=name, daemon=True)
+
+    def _write(self, rng: random.Random, write: Write, pause: float) -> None:
         connection: psycopg.Connection[Any] | None = None
         due = time.monotonic()
         while not self._stop.is_set():
@@ -152,13 +171,13 @@ class Writers:
                 try:
                     if connection is None or connection.closed:
                         connection = self._db.connect(connect_timeout=5, options="-c statement_timeout=5s")
-                    done = self._transaction(connection, rng)
+                    done = write(connection, rng)
                 except psycopg.Error:
                     self.failures += 1
                     done = 1
                     if connection is not None:
                         connection.close()
-            due = max(due + done * self._pause, time.monotonic() - 1)
+            due = max(due + done * pause, time.monotonic() - 1)
             self._stop.wait(max(0.0, due - time.monotonic()))
         if connection is not None:
             connection.close()
@@ -175,3 +194,10 @@ class Writers:
         if dice <= 0.98:
             self.confirmed += ids
         return size
+
+    def _import(self, connection: psycopg.Connection[Any], rng: random.Random) -> int:
+        lists = make_import(rng)
+        with connection.transaction():
+            rows = connection.execute(IMPORT, lists).fetchall()
+        self.confirmed += [row[0] for row in rows]
+        return len(rows)
