@@ -7,6 +7,8 @@
 #
 # cmake -D SQL_DIR=... -D OUT_DIR=... -P EmbedSql.cmake: does that work at build time.
 
+include(${CMAKE_CURRENT_LIST_DIR}/CBytes.cmake)
+
 function(embed_sql target)
 	set(script ${CMAKE_CURRENT_FUNCTION_LIST_FILE})
 	set(sql_dir ${PROJECT_SOURCE_DIR}/sql)
@@ -17,20 +19,11 @@ function(embed_sql target)
 	add_custom_command(
 		OUTPUT ${out_dir}/pg/sql.h ${out_dir}/sql.c
 		COMMAND ${CMAKE_COMMAND} -D SQL_DIR=${sql_dir} -D OUT_DIR=${out_dir} -P ${script}
-		DEPENDS ${files} ${out_dir}/files.txt ${script}
+		DEPENDS ${files} ${out_dir}/files.txt ${script} ${PROJECT_SOURCE_DIR}/cmake/CBytes.cmake
 		COMMENT "Embedding sql/"
 		VERBATIM)
 	target_sources(${target} PRIVATE ${out_dir}/sql.c ${out_dir}/pg/sql.h)
 	target_include_directories(${target} PUBLIC ${out_dir})
-endfunction()
-
-# The bytes of a file as character constants: no content can break the C source, and no limit on the length
-# of string literals applies.
-function(c_bytes file ret_text)
-	file(READ ${file} text HEX)
-	string(REGEX REPLACE "(................................)" "\\1\n\t" text "${text}") # 16 a line
-	string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," text "${text}")
-	set(${ret_text} "{\n\t${text}\n\t0\n}" PARENT_SCOPE)
 endfunction()
 
 function(generate)

@@ -18,7 +18,7 @@ ROOMS = {
 LIBRARIES = {
     r"libpq-fe\.h|libpq/.*|postgres_ext\.h": {"pg"},
     r"curl/.*": {"es"},
-    r"jansson\.h": {"es", "pg", "cmd"},
+    r"jansson\.h": {"es", "pg", "cmd", "run/status"},
     r"zlib\.h": {"es"},
     r"ev\.h": {"pg/conn", "es/http", "run"},
     r"ut(hash|list|array|string)\.h": {"core"},

@@ -16,6 +16,7 @@ struct circuit {
 	bool probing;
 	int64_t until_ms;  // no probe before that
 	int64_t opened_ms; // since when
+	int64_t closed_ms; // since when it is closed; for those who show it
 	int64_t failures;  // since then
 };
 

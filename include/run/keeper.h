@@ -1,17 +1,36 @@
 // SPDX-License-Identifier: MIT
-// The relay's other connection: listens for wake-ups and, in between, deletes delivered rows that are old enough.
+// The relay's other connection: listens for wake-ups and, in between, deletes delivered rows that are old enough, counts
+// what lies in the table, and asks what the admin interface wants to know.
 // It never sits in a transaction: a listener that does blocks every NOTIFY of the database in the end.
 #ifndef OUTBOXD_RUN_KEEPER_H
 #define OUTBOXD_RUN_KEEPER_H
 
+#include "base/err.h"
+#include "pg/survey.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 struct relay;
 struct keeper;
 
+// One thing to ask of the table. The keeper owns it from keeper_ask on and frees it after `answer`, which is called once
+// unless `answer` was set to NULL meanwhile: with the row, or with res = NULL and the error.
+struct question {
+	enum survey_question what;
+	int64_t number;
+	char ids[256];
+	void (*answer)(void *arg, const struct pg_result *res, const struct err *e);
+	void *arg;
+	struct question *next;
+};
+
 struct keeper *keeper_new(struct relay *r);
 void keeper_free(struct keeper *k); // NULL is fine
 void keeper_start(struct keeper *k);
+// False: there is no connection now, and q is the caller's. Allocated with malloc.
+bool keeper_ask(struct keeper *k, struct question *q);
 void keeper_print_fsm(FILE *out);
 
 #endif

@@ -103,6 +103,7 @@ struct worker {
 	int64_t per_lane;
 	int64_t rows, bytes;     // of this claim
 	int64_t claimed_boot_ms; // when BEGIN was sent
+	int64_t answered_us;     // wall clock of the last answer
 	int64_t discarded;
 	bool claiming;      // the lanes of the plan are reserved
 	bool granted;       // the database told which of them we got

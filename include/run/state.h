@@ -12,6 +12,7 @@
 #include "core/pace.h"
 #include "es/http.h"
 #include "pg/outbox.h"
+#include "run/health.h"
 
 #include <ev.h>
 #include <stdbool.h>
@@ -21,6 +22,7 @@
 
 struct worker;
 struct keeper;
+struct admin;
 
 // Since the start; claimed = the sum of the fates.
 struct tally {
@@ -53,6 +55,8 @@ struct relay {
 	struct worker *prober;  // it asks Elasticsearch for a sign of life, for all
 	struct worker *looking; // its claim has not told yet which lanes it got
 	struct keeper *keeper;
+	struct admin *admin; // NULL = there is none
+	struct health health;
 	ev_timer pump, limit, stop_limit, tick;
 	ev_signal term, intr, usr1;
 	// Life:
@@ -66,6 +70,8 @@ struct relay {
 	bool inspected;    // the table was fit for use at least once
 	bool unfit;        // said that it is not
 	bool stopping;
+	bool on_hold;          // an operator wants it so: nothing is claimed
+	int64_t heard_ms;      // the last word of Elasticsearch
 	bool maybe_done;       // --once: a look at every lane found nothing
 	bool asked_while_away; // --once: whether there is anything to wait for
 	int64_t moved;         // claimed and not given back

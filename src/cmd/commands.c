@@ -51,8 +51,8 @@ static const struct command commands[] = {
 	  cmd_requeue },
 	{ "check", "look at table, index and privileges, and say what to do", "[--raise-sequence] [--json]",
 	  NEEDS_POSTGRES, 0, check_flags, cmd_check },
-	{ "config", "show each setting and where it comes from", "[sample | reference | man | fsm] [--json]",
-	  0, 1, json_flags, cmd_config },
+	{ "config", "show each setting and where it comes from",
+	  "[sample | reference | man | fsm | metrics] [--json]", 0, 1, json_flags, cmd_config },
 };
 
 const struct command *command_find(const char *name)

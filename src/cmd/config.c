@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // `outboxd config`: what is in force and where it comes from; and the texts that are generated from the same lists.
 #include "cmd/command.h"
+#include "core/metrics.h"
 #include "run/keeper.h"
 #include "run/worker.h"
 
@@ -33,9 +34,12 @@ int cmd_config(const struct call *call, struct err *e)
 		command_print_man(stdout, call->version);
 	else if (strcmp(what, "fsm") == 0)
 		print_fsm();
+	else if (strcmp(what, "metrics") == 0)
+		metrics_print_reference(stdout);
 	else
 		return err_set(e, ERR_USAGE,
-			       "config %s: no such thing; it is config [sample|reference|man|fsm]", what),
+			       "config %s: no such thing; it is config [sample|reference|man|fsm|metrics]",
+			       what),
 		       err_exit_code(ERR_USAGE);
 	return 0;
 }

@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: MIT
 //
-//   OFFLINE -> CONNECTING -> LISTENING -> RESTING <-> PURGING
+//   OFFLINE -> CONNECTING -> LISTENING -> RESTING <-> PURGING | COUNTING | ASKING
 #include "run/keeper.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "run/state.h"
 
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CONNECT_TIMEOUT_MS 15000
 #define SCRIPT_TIMEOUT_S 120
 #define PURGE_ROWS 2000
-#define PURGE_PAUSE_S 0.05 // between two batches, so that a purge never competes with the drain
+#define PURGE_PAUSE_MS 50 // between two batches, so that a purge never competes with the drain
+// The table is counted at most so often, and for a fiftieth of the time.
+#define COUNT_LEAST_MS 5000
+#define COUNT_REST 49
 
-#define KEEPER_STATES(X) X(OFFLINE) X(CONNECTING) X(LISTENING) X(RESTING) X(PURGING)
-#define KEEPER_EVENTS(X) X(CONNECT) X(UP) X(UP_DEAF) X(DOWN) X(DONE) X(FAILED) X(PURGE) X(TIMEOUT)
+#define KEEPER_STATES(X) X(OFFLINE) X(CONNECTING) X(LISTENING) X(RESTING) X(PURGING) X(COUNTING) X(ASKING)
+#define KEEPER_EVENTS(X) \
+	X(CONNECT) X(UP) X(UP_DEAF) X(DOWN) X(DONE) X(FAILED) X(PURGE) X(COUNT) X(ASK) X(TIMEOUT)
 
 enum keeper_state {
 #define X(name) K_##name,
@@ -31,18 +37,24 @@ enum keeper_event {
 struct keeper {
 	struct relay *relay;
 	struct conn *conn;
+	struct survey *survey;
 	enum keeper_state state;
 	struct backoff reconnect;
 	ev_timer timer;
 	struct err error;
 	struct purge purge;
-	int64_t above;   // where the next batch of the purge begins
-	int64_t deleted; // in this round
-	bool forbidden;  // the role may not delete
+	int64_t above;              // where the next batch of the purge begins
+	int64_t deleted;            // in this round
+	bool forbidden;             // the role may not delete
+	int64_t purge_ms, count_ms; // when they are due
+	int64_t begun_ms;           // of the script that runs
+	struct question *first;     // asked, or next
+	bool answered;
 };
 
 typedef void keeper_action(struct keeper *k);
-static keeper_action connect_now, listen_now, test_wakeups, rest, purge_now, retreat, drop, purge_failed;
+static keeper_action connect_now, listen_now, test_wakeups, rest, purge_now, count_now, ask_now, retreat,
+	drop;
 
 static const struct keeper_rule {
 	enum keeper_state from;
@@ -61,9 +73,19 @@ static const struct keeper_rule {
 	{ K_RESTING, KE_PURGE, K_PURGING, purge_now },
 	{ K_RESTING, KE_DOWN, K_OFFLINE, retreat },
 	{ K_PURGING, KE_DONE, K_RESTING, rest },
-	{ K_PURGING, KE_FAILED, K_RESTING, purge_failed },
+	{ K_PURGING, KE_FAILED, K_RESTING, rest },
 	{ K_PURGING, KE_DOWN, K_OFFLINE, retreat },
 	{ K_PURGING, KE_TIMEOUT, K_OFFLINE, drop },
+	{ K_RESTING, KE_COUNT, K_COUNTING, count_now },
+	{ K_COUNTING, KE_DONE, K_RESTING, rest },
+	{ K_COUNTING, KE_FAILED, K_RESTING, rest },
+	{ K_COUNTING, KE_DOWN, K_OFFLINE, retreat },
+	{ K_COUNTING, KE_TIMEOUT, K_OFFLINE, drop },
+	{ K_RESTING, KE_ASK, K_ASKING, ask_now },
+	{ K_ASKING, KE_DONE, K_RESTING, rest },
+	{ K_ASKING, KE_FAILED, K_RESTING, rest },
+	{ K_ASKING, KE_DOWN, K_OFFLINE, retreat },
+	{ K_ASKING, KE_TIMEOUT, K_OFFLINE, drop },
 };
 
 #define X(name) #name,
@@ -71,10 +93,12 @@ static const char *const state_names[] = { KEEPER_STATES(X) };
 static const char *const event_names[] = { KEEPER_EVENTS(X) };
 #undef X
 
-// The purge of a round goes on at once; the next round begins after [retention] interval.
-static double seconds_to_purge(const struct keeper *k)
+// What is due first while nothing runs: a question, a count, a purge.
+static int64_t due_ms(const struct keeper *k)
 {
-	return k->above != 0 ? PURGE_PAUSE_S : (double)k->relay->config->retention_interval / 1000.0;
+	if (k->first)
+		return 0;
+	return k->forbidden || k->count_ms < k->purge_ms ? k->count_ms : k->purge_ms;
 }
 
 static void arm(struct keeper *k)
@@ -89,10 +113,13 @@ static void arm(struct keeper *k)
 		break; // conn has its own timer
 	case K_LISTENING:
 	case K_PURGING:
+	case K_COUNTING:
+	case K_ASKING:
 		after = SCRIPT_TIMEOUT_S;
 		break;
 	case K_RESTING:
-		after = k->forbidden ? 0 : seconds_to_purge(k);
+		after = (double)(due_ms(k) - clock_boot_ms()) / 1000.0;
+		after = after > 0.001 ? after : 0.001;
 		break;
 	}
 	ev_timer_stop(k->relay->loop, &k->timer);
@@ -129,8 +156,12 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 		return;
 	if (k->state == K_OFFLINE)
 		dispatch(k, KE_CONNECT);
+	else if (k->state != K_RESTING)
+		dispatch(k, KE_TIMEOUT);
+	else if (k->first)
+		dispatch(k, KE_ASK);
 	else
-		dispatch(k, k->state == K_RESTING ? KE_PURGE : KE_TIMEOUT);
+		dispatch(k, due_ms(k) == k->count_ms ? KE_COUNT : KE_PURGE);
 }
 
 static void on_up(void *arg)
@@ -148,14 +179,76 @@ static void on_down(void *arg, const struct err *e)
 	dispatch(k, KE_DOWN);
 }
 
+// Tells whoever asked, once. Their callback may ask again.
+static void answer(struct keeper *k, const struct pg_result *res, const struct err *e)
+{
+	struct question *q = k->first;
+
+	if (q->answer && !k->answered)
+		q->answer(q->arg, res, e);
+	k->answered = true;
+}
+
 static bool on_row(void *arg, int step, const struct pg_result *res, int row)
 {
 	struct keeper *k = arg;
 
-	(void)step;
 	if (k->state == K_PURGING)
 		outbox_read_purge(res, row, &k->purge);
+	else if (k->state == K_COUNTING)
+		survey_read(res, step, row, &k->relay->health.backlog, &k->relay->health.holder);
+	else if (k->state == K_ASKING)
+		answer(k, res, NULL);
 	return true;
+}
+
+// A round goes on soon; the next one begins after [retention] interval.
+static void purge_ended(struct keeper *k, bool ok)
+{
+	struct relay *r = k->relay;
+
+	k->above = ok && !k->purge.young ? k->purge.last : 0;
+	k->purge_ms = clock_boot_ms() + (k->above ? PURGE_PAUSE_MS : r->config->retention_interval);
+	if (!ok) {
+		k->forbidden = strcmp(k->error.sqlstate, "42501") == 0;
+		health_trouble(r, TROUBLE_PURGE, "purge_failed", k->error.text);
+		log_warn(
+			"purge_failed", kv_err(&k->error),
+			kv_str("then",
+			       k->forbidden
+				       ? "no more until the next start: grant DELETE, or purge by other means"
+				       : "trying again"));
+		return;
+	}
+	k->deleted += k->purge.deleted;
+	metrics_add(&r->health.metrics, METRIC_PURGED, 0, (double)k->purge.deleted);
+	if (k->above != 0)
+		return;
+	if (k->deleted > 0)
+		log_info("purged", kv_int("rows", k->deleted));
+	k->deleted = 0;
+}
+
+// When it failed, the age of the last count tells; whatever is wrong with the table the workers say.
+static void count_ended(struct keeper *k, bool ok)
+{
+	int64_t now_ms = clock_boot_ms(), wait_ms = COUNT_REST * (now_ms - k->begun_ms);
+
+	k->count_ms = now_ms + (wait_ms > COUNT_LEAST_MS ? wait_ms : COUNT_LEAST_MS);
+	if (ok)
+		health_counted(k->relay);
+	else
+		log_debug("count_failed", kv_err(&k->error));
+}
+
+static void next_question(struct keeper *k)
+{
+	struct question *q = k->first;
+
+	answer(k, NULL, &k->error); // unless a row came
+	k->first = q->next;
+	k->answered = false;
+	free(q);
 }
 
 static void on_done(void *arg, const struct script_result *result)
@@ -163,14 +256,12 @@ static void on_done(void *arg, const struct script_result *result)
 	struct keeper *k = arg;
 
 	k->error = result->error;
-	if (k->state == K_PURGING && result->ok) {
-		k->deleted += k->purge.deleted;
-		k->above = k->purge.young ? 0 : k->purge.last;
-		if (k->above == 0 && k->deleted > 0)
-			log_info("purged", kv_int("rows", k->deleted));
-		if (k->above == 0)
-			k->deleted = 0;
-	}
+	if (k->state == K_PURGING)
+		purge_ended(k, result->ok);
+	else if (k->state == K_COUNTING)
+		count_ended(k, result->ok);
+	else if (k->state == K_ASKING)
+		next_question(k);
 	dispatch(k, result->ok ? KE_DONE : KE_FAILED);
 }
 
@@ -182,6 +273,7 @@ static void on_notified(void *arg)
 	if (!k->relay->pace.notified && k->relay->trigger)
 		log_info("wakeups_work", kv_str("table", k->relay->config->outbox_table));
 	k->relay->pace.notified = k->relay->trigger;
+	metrics_add(&k->relay->health.metrics, METRIC_WAKEUPS, 0, 1);
 	pace_wake(&k->relay->pace);
 	relay_kick(k->relay);
 }
@@ -197,8 +289,12 @@ static const struct conn_callbacks callbacks = {
 struct keeper *keeper_new(struct relay *r)
 {
 	struct keeper *k = mem_calloc(1, sizeof(*k));
+	struct err e;
 
 	k->relay = r;
+	k->survey = survey_new(r->config, &e);
+	assert(k->survey); // outbox_new read the same mapping before
+	k->purge_ms = clock_boot_ms() + r->config->retention_interval;
 	k->conn = conn_new(r->loop, r->config->postgres_dsn, &callbacks, k);
 	k->reconnect = (struct backoff){ .base_ms = r->config->retry_base,
 					 .cap_ms = relay_reconnect_cap_ms(r) };
@@ -207,12 +303,20 @@ struct keeper *keeper_new(struct relay *r)
 	return k;
 }
 
+static void fail_questions(struct keeper *k)
+{
+	while (k->first)
+		next_question(k);
+}
+
 void keeper_free(struct keeper *k)
 {
 	if (!k)
 		return;
 	ev_timer_stop(k->relay->loop, &k->timer);
 	conn_free(k->conn);
+	fail_questions(k);
+	survey_free(k->survey);
 	free(k);
 }
 
@@ -250,7 +354,7 @@ static void test_wakeups(struct keeper *k)
 
 static void rest(struct keeper *k)
 {
-	backoff_reset(&k->reconnect); // the timer that arm() set starts the next purge
+	backoff_reset(&k->reconnect); // the timer that arm() set starts what is due next
 }
 
 static void purge_now(struct keeper *k)
@@ -259,20 +363,39 @@ static void purge_now(struct keeper *k)
 	outbox_purge(k->relay->outbox, k->conn, k->relay->config->retention_keep, k->above, PURGE_ROWS);
 }
 
-static void purge_failed(struct keeper *k)
+static void count_now(struct keeper *k)
 {
-	k->above = 0;
-	k->forbidden = strcmp(k->error.sqlstate, "42501") == 0;
-	log_warn("purge_failed", kv_err(&k->error),
-		 kv_str("then",
-			k->forbidden ? "no more until the next start: grant DELETE, or purge by other means"
-				     : "trying again"));
+	k->begun_ms = clock_boot_ms();
+	survey_count(k->survey, k->conn);
+}
+
+bool keeper_ask(struct keeper *k, struct question *q)
+{
+	struct question **end = &k->first;
+
+	if (k->state == K_OFFLINE || k->state == K_CONNECTING)
+		return false;
+	while (*end)
+		end = &(*end)->next;
+	q->next = NULL;
+	*end = q;
+	if (k->state == K_RESTING)
+		ev_feed_event(k->relay->loop, &k->timer, EV_TIMER);
+	return true;
+}
+
+static void ask_now(struct keeper *k)
+{
+	struct question *q = k->first;
+
+	survey_ask(k->survey, k->conn, q->what, q->number, q->ids);
 }
 
 // The workers tell of outages; this one only falls back to fast polling.
 static void retreat(struct keeper *k)
 {
 	k->above = 0;
+	fail_questions(k);
 	k->relay->pace.notified = false;
 	pace_wake(&k->relay->pace);
 	relay_kick(k->relay);

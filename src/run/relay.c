@@ -4,6 +4,7 @@
 #include "run/relay.h"
 
 #include "base/log.h"
+#include "run/admin.h"
 #include "run/keeper.h"
 #include "run/state.h"
 #include "run/worker.h"
@@ -18,6 +19,8 @@
 #define PROGRESS_TICKS 10
 // --once without a once_timeout still ends when nothing moves for so long: a server stays away, an index is blocked.
 #define STILL_MAX_MS 60000
+// An idle relay asks Elasticsearch for a sign of life, so that an outage is known before the next event meets it.
+#define SILENCE_MAX_MS 15000
 
 void relay_kick(struct relay *r)
 {
@@ -86,6 +89,8 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 	int64_t look_ms;
 
 	// Before anything else: a claim that fails must not be repeated under the name of a probe.
+	if (r->on_hold && !r->once)
+		return ORDER_WAIT;
 	if (!may_claim(r, &r->sql, now_ms, next_ms) || !may_claim(r, &r->items, now_ms, next_ms))
 		return ORDER_WAIT;
 	if (active_workers(r) == 0 && may_be_done(r))
@@ -102,6 +107,10 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 		*next_ms = earlier(*next_ms, r->elasticsearch.until_ms);
 		return ORDER_WAIT;
 	}
+	if (active_workers(r) == 0 && now_ms - r->heard_ms >= SILENCE_MAX_MS)
+		return ORDER_PROBE;
+	if (active_workers(r) == 0)
+		*next_ms = earlier(*next_ms, r->heard_ms + SILENCE_MAX_MS);
 	if (r->looking || lanes_free_count(&r->lanes) == 0 || active_workers(r) >= pace_in_flight(&r->pace))
 		return ORDER_WAIT; // a claim that learns its lanes, or ends, asks again
 	probe_paused_indexes(r, now_ms);
@@ -289,6 +298,7 @@ static void decisions_init(struct relay *r)
 	};
 
 	rng_seed_from_system(&r->rng);
+	r->heard_ms = r->started_ms;
 	lanes_init(&r->lanes, SWEEP_LEAST_US);
 	pace_init(&r->pace, &limits);
 	circuit_init(&r->elasticsearch, c->retry_base, c->retry_cap);
@@ -311,6 +321,7 @@ static void parts_init(struct relay *r)
 	watch_signal(r, &r->intr, on_signal, SIGINT);
 	watch_signal(r, &r->usr1, on_dump, SIGUSR1);
 	signal(SIGPIPE, SIG_IGN);
+	health_start(r);
 	r->worker_count = (int)r->config->relay_workers;
 	for (int i = 0; i < r->worker_count; i++) {
 		r->workers[i] = worker_new(r, i);
@@ -329,7 +340,9 @@ static void parts_done(struct relay *r)
 
 	for (int i = 0; i < r->worker_count; i++)
 		worker_free(r->workers[i]);
+	admin_free(r->admin);
 	keeper_free(r->keeper);
+	health_stop(r);
 	for (size_t i = 0; i < array_len(timers); i++)
 		ev_timer_stop(r->loop, timers[i]);
 	for (size_t i = 0; i < array_len(signals); i++)
@@ -367,6 +380,11 @@ int relay_run(const struct config *config, bool once, const char *version, struc
 	}
 	log_info("started", kv_str("version", version), kv_str("table", config->outbox_table),
 		 kv_int("workers", config->relay_workers), kv_bool("once", once));
+	if (!once && !admin_new(&relay, &relay.admin, e)) {
+		http_free(relay.http);
+		outbox_free(relay.outbox);
+		return err_exit_code(e->kind);
+	}
 	parts_init(&relay);
 	ev_run(relay.loop, 0);
 	parts_done(&relay);

@@ -18,8 +18,10 @@
 static bool say_back(struct circuit *c, const char *event)
 {
 	bool first = c->open && c->failures == 0;
-	int64_t seconds = (clock_boot_ms() - c->opened_ms) / 1000, failures = c->failures;
+	int64_t now_ms = clock_boot_ms(), seconds = (now_ms - c->opened_ms) / 1000, failures = c->failures;
 
+	if (c->open)
+		c->closed_ms = now_ms;
 	if (circuit_succeeded(c))
 		log_info(event, kv_int("seconds", seconds), kv_int("failures", failures));
 	return first;
@@ -53,6 +55,7 @@ static void say_refused(struct relay *r, const struct err *e)
 	if (r->stopping || (r->refused_said_ms && now_ms - r->refused_said_ms < SAY_AGAIN_MS))
 		return;
 	r->refused_said_ms = now_ms;
+	health_trouble(r, TROUBLE_POSTGRES, "session_refused", e->text);
 	log_warn("session_refused", kv_err(e), kv_str("then", "the others go on; connecting again"));
 }
 
@@ -64,17 +67,20 @@ void relay_postgres_down(struct relay *r, const struct err *e, bool refused)
 		say_refused(r, e);
 		return;
 	}
-	if (circuit_failed(&r->postgres, clock_boot_ms(), -1, &r->rng) && !r->stopping)
-		log_warn("postgres_away", kv_err(e),
-			 kv_str("then", "trying again for ever, rows stay pending"));
+	if (!circuit_failed(&r->postgres, clock_boot_ms(), -1, &r->rng) || r->stopping)
+		return;
+	health_trouble(r, TROUBLE_POSTGRES, "postgres_away", e->text);
+	log_warn("postgres_away", kv_err(e), kv_str("then", "trying again for ever, rows stay pending"));
 }
 
 // Says once what is wrong with the table. Always false.
 static bool unfit(struct relay *r, enum err_kind kind, const char *why, const char *then)
 {
-	if (!r->unfit)
+	if (!r->unfit) {
+		health_trouble(r, TROUBLE_TABLE, "table_unfit", why);
 		log_error("table_unfit", kv_str("table", r->config->outbox_table), kv_str("error", why),
 			  kv_str("then", then));
+	}
 	r->unfit = true;
 	if (r->once && kind == ERR_CONFIG)
 		relay_quit(r, err_exit_code(kind));
@@ -119,12 +125,14 @@ void relay_elasticsearch_failed(struct relay *r, const struct failure *failure)
 
 	// One cheap probe hurts nobody who is not there, and the first second after its return is worth having.
 	r->elasticsearch.backoff.cap_ms = failure->silent && cap > SILENT_CAP_MS ? SILENT_CAP_MS : cap;
-	if (circuit_failed(&r->elasticsearch, clock_boot_ms(), failure->retry_after_ms, &r->rng))
-		log_warn("elasticsearch_away", kv_str("error", why),
-			 kv_str("then", "trying again for ever, rows stay pending"));
-	else
+	if (!circuit_failed(&r->elasticsearch, clock_boot_ms(), failure->retry_after_ms, &r->rng)) {
 		log_debug("elasticsearch_still_away", kv_str("error", why),
 			  kv_int("failures", r->elasticsearch.failures));
+		return;
+	}
+	health_trouble(r, TROUBLE_ELASTICSEARCH, "elasticsearch_away", why);
+	log_warn("elasticsearch_away", kv_str("error", why),
+		 kv_str("then", "trying again for ever, rows stay pending"));
 }
 
 void relay_elasticsearch_works(struct relay *r)
@@ -139,10 +147,12 @@ void relay_sql_failed(struct relay *r, const char *what, const struct err *e)
 
 	r->sql_settling = strcmp(what, "settle") == 0;
 
-	if (circuit_failed(&r->sql, clock_boot_ms(), fix ? r->config->retry_cap / 4 : -1, &r->rng))
+	if (circuit_failed(&r->sql, clock_boot_ms(), fix ? r->config->retry_cap / 4 : -1, &r->rng)) {
+		health_trouble(r, TROUBLE_SQL, "sql_failed", e->text);
 		log_warn("sql_failed", kv_str("in", what), kv_str("sqlstate", e->sqlstate), kv_err(e),
 			 kv_str("then", fix ? "correct the mapping, the table or the privileges; trying again"
 					    : "trying again, rows stay pending"));
+	}
 	if (fix && r->once)
 		relay_quit(r, err_exit_code(ERR_CONFIG));
 }
@@ -162,6 +172,7 @@ void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn)
 	if (r->future_said_ms && now_ms - r->future_said_ms < SAY_AGAIN_MS)
 		return;
 	r->future_said_ms = now_ms;
+	health_trouble(r, TROUBLE_FUTURE, "version_from_the_future", "the table's ids went back");
 	log_error(
 		"version_from_the_future", kv_int("id", id), kv_int("version", version),
 		kv_int("highest_id", drawn),
@@ -190,10 +201,15 @@ bool relay_index_at_fault(struct relay *r, const char *index, const char *type, 
 	if (paused_is_full(&r->paused, index))
 		return false;
 	if (paused_add(&r->paused, index, type, clock_boot_ms(), r->config->retry_base, r->config->retry_cap,
-		       &r->rng))
+		       &r->rng)) {
+		char what[256];
+
+		snprintf(what, sizeof(what), "%s: %s", index, type);
+		health_trouble(r, TROUBLE_INDEX, "index_paused", what);
 		log_warn("index_paused", kv_str("index", index), kv_str("type", type),
 			 kv_str("reason", reason),
 			 kv_str("then", "its events stay pending, it is tried again from time to time"));
+	}
 	return true;
 }
 

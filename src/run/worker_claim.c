@@ -189,6 +189,22 @@ static void count(struct worker *w, bool committed)
 	}
 }
 
+// From the application's clock to ours: a row from the future took no time.
+static void observe_delivery(const struct worker *w)
+{
+	struct metrics *m = &w->relay->health.metrics;
+
+	for (size_t i = 0; i < batch_count(w->batch); i++) {
+		const struct entry *e = batch_entry(w->batch, i);
+		int64_t took_us = w->answered_us - e->created_us;
+
+		if (e->fate == FATE_DELIVERED && e->created_us != 0)
+			metrics_observe(m, METRIC_DELIVERY, took_us > 0 ? (double)took_us / 1e6 : 0);
+	}
+	if (batch_fates(w->batch, FATE_DELIVERED) > 0)
+		metrics_set(m, METRIC_LAST_DELIVERY, 0, (double)w->answered_us / 1e6);
+}
+
 void worker_claim_ended(struct worker *w, bool committed)
 {
 	struct relay *r = w->relay;
@@ -204,8 +220,10 @@ void worker_claim_ended(struct worker *w, bool committed)
 		if (batch_entry(w->batch, i)->fate == FATE_RETURNED)
 			lanes_returned(&r->lanes, batch_entry(w->batch, i)->lane);
 	}
-	if (committed)
+	if (committed) {
 		log_dead(w);
+		observe_delivery(w);
+	}
 	count(w, committed);
 	lanes_release(&r->lanes, w->lanes, committed, w->per_lane, w->horizon);
 	if (w->abandoned && !w->asked && w->rows > 0)

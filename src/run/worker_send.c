@@ -292,12 +292,30 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 	}
 }
 
+static void observe(struct worker *w, struct judgement j, const struct http_reply *reply)
+{
+	struct metrics *m = &w->relay->health.metrics;
+	enum bulk_outcome outcome = j.verdict == VERDICT_DONE    ? BULK_ACCEPTED
+				    : j.verdict == VERDICT_SPLIT ? BULK_SPLIT
+				    : j.verdict == VERDICT_DEAD || j.verdict == VERDICT_PAUSE_INDEX
+					    ? BULK_REFUSED
+					    : BULK_FAILED;
+	size_t start, end;
+
+	w->answered_us = clock_wall_us();
+	batch_range_bytes(w->batch, &w->range, &start, &end);
+	metrics_add(m, METRIC_BULK, outcome, 1);
+	metrics_observe(m, METRIC_BULK_SECONDS, (double)reply->took_us / 1e6);
+	metrics_observe(m, METRIC_BULK_BYTES, (double)(end - start));
+}
+
 void worker_on_reply(void *arg, const struct http_reply *reply)
 {
 	struct worker *w = arg;
 	struct bulk_error error = { .type = "", .reason = "" };
 	struct judgement j;
 
+	w->relay->heard_ms = clock_boot_ms();
 	if (w->state == W_PROBING) {
 		// Any word of its own is a sign of life; whether it takes events, the events will tell.
 		if (reply->fault == HTTP_FINE && reply->status != 502 && reply->status != 503 &&
@@ -311,8 +329,11 @@ void worker_on_reply(void *arg, const struct http_reply *reply)
 		return;
 	}
 	j = judge_request(w, reply, &error);
+	observe(w, j, reply);
 	act_on(w, j, reply, &error);
-	if (w->slow || j.slow)
+	if (w->slow || j.slow) {
 		pace_slow(&w->relay->pace);
+		metrics_add(&w->relay->health.metrics, METRIC_ERRORS, TROUBLE_BUSY, 1);
+	}
 	worker_dispatch(w, worker_next(w));
 }

@@ -60,6 +60,8 @@ class Outboxd:
 
     def __init__(self, *, config_text: str | None = None, binary_path: Path | None = None, **settings: Any) -> None:
         self.settings = settings
+        # Several relays run on this host: only who names a port gets one.
+        self._defaults = {} if config_text is not None and "[admin]" in config_text else {"admin_listen": "off"}
         self._binary = binary_path or binary()
         self._scratch: Scratch | None = None
         self._flags: list[str] = []
@@ -197,7 +199,7 @@ class Outboxd:
 
     def _spawn(self, *arguments: str) -> _Run:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        for name, value in self.settings.items():
+        for name, value in {**self._defaults, **self.settings}.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             environment[f"OUTBOXD_{name.upper()}"] = text
         return _Run([str(self._binary), *arguments, *self._flags], environment)

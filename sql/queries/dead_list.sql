@@ -1,0 +1,7 @@
+-- Dead events for the status page, as one JSON text; one more than asked for says that there are more.
+SELECT coalesce(json_agg(d), '[]')::text
+FROM (SELECT ({id})::bigint AS id, to_char(o.dead_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS dead_at,
+             o.attempts, o.error->>'index' AS index, o.error->>'id' AS document_id, (o.error->>'status')::int AS status,
+             o.error->>'type' AS type, left(o.error->>'reason', 1000) AS reason
+      FROM {table} o WHERE o.processed = false AND o.error IS NOT NULL AND o.dead_at IS NOT NULL
+      ORDER BY ({id}) LIMIT $1::bigint) AS d

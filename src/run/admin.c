@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: MIT
+// The mechanics of HTTP: who may ask, how long, how much. What is answered is in answers.c.
+#include "run/admin.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "run/answers.h"
+#include "run/page.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CLIENTS_MAX 32
+#define WAITING_MAX 8 // of them at most, for an answer of PostgreSQL
+#define HEADER_MAX ((size_t)16 * 1024)
+#define ANSWER_MAX ((size_t)4 * 1024 * 1024)
+#define SILENT_MAX_S 10u
+#define REQUEST_MAX_MS \
+	15000 // from its connection or the answer before it to its own end, however it is dribbled
+
+// A connection.
+struct client {
+	struct MHD_Connection *connection;
+	int64_t since_ms;
+	bool waits; // for the table: not its own slowness
+	struct client *next;
+};
+
+struct request {
+	struct exchange x; // first
+	struct admin *admin;
+	struct MHD_Connection *connection;
+	bool begun, suspended, too_large;
+	struct request *next;
+};
+
+struct admin {
+	struct relay *relay;
+	struct MHD_Daemon *daemon;
+	ev_io io;
+	ev_timer timer; // when libmicrohttpd wants to be run
+	ev_timer sweep;
+	struct client *clients;
+	struct request *requests;
+	int waiting;
+	bool closing;
+};
+
+static void run(struct admin *a)
+{
+	MHD_UNSIGNED_LONG_LONG wait_ms;
+
+	(void)MHD_run(a->daemon);
+	ev_timer_stop(a->relay->loop, &a->timer);
+	if (MHD_get_timeout(a->daemon, &wait_ms) == MHD_YES) {
+		ev_timer_set(&a->timer, (double)wait_ms / 1000.0, 0.);
+		ev_timer_start(a->relay->loop, &a->timer);
+	}
+}
+
+static void on_io(struct ev_loop *loop, ev_io *io, int revents)
+{
+	(void)loop;
+	(void)revents;
+	run(io->data);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	run(timer->data);
+}
+
+// The library's own limit is on silence; one byte now and then must not hold a place for ever.
+static void on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct admin *a = timer->data;
+	int64_t now_ms = clock_boot_ms();
+
+	(void)loop;
+	(void)revents;
+	for (struct client *c = a->clients; c; c = c->next) {
+		const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+			c->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+		if (!c->waits && now_ms - c->since_ms > REQUEST_MAX_MS && info)
+			shutdown(info->connect_fd, SHUT_RDWR);
+	}
+	run(a); // a place that became free is only given away by the run after the one that freed it
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct admin *a = arg;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		struct client *c = mem_calloc(1, sizeof(*c));
+
+		*c = (struct client){ .connection = connection,
+				      .since_ms = clock_boot_ms(),
+				      .next = a->clients };
+		a->clients = c;
+		*context = c;
+		return;
+	}
+	for (struct client **at = &a->clients; *at; at = &(*at)->next) {
+		struct client *c = *at;
+
+		if (c != *context)
+			continue;
+		*at = c->next;
+		free(c);
+		return;
+	}
+}
+
+static struct client *client_of(struct MHD_Connection *connection)
+{
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static const char *header(const struct request *q, const char *name)
+{
+	const char *value = MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, name);
+
+	return value ? value : "";
+}
+
+// -- who may ask
+
+// Takes as long for a wrong token as for the right one.
+static bool same(const char *given, const char *wanted)
+{
+	size_t n = strlen(given), m = strlen(wanted);
+	volatile unsigned char differ = n != m;
+
+	for (size_t i = 0; i < n; i++)
+		differ |= (unsigned char)(given[i] ^ wanted[m ? i % m : 0]);
+	return !differ;
+}
+
+// Read each time: a changed file counts at once, and the token is nowhere in our memory in between.
+static bool has_token(const struct request *q)
+{
+	const char *given = header(q, "Authorization"), *file = q->admin->relay->config->admin_token_file;
+	struct err e = { 0 };
+	char *token;
+	bool ok;
+
+	if (strncmp(given, "Bearer ", 7) != 0)
+		return false;
+	if (!config_read_secret(file, &token, &e)) {
+		log_warn("admin_token_unreadable", kv_err(&e));
+		return false;
+	}
+	ok = same(given + 7, token);
+	config_secret_free(token);
+	return ok;
+}
+
+// A page of somebody else that had its name point at us must not read us: it asks for that name.
+static bool is_our_host(const char *host)
+{
+	const char *colon = strrchr(host, ':');
+	bool brackets = *host == '[';
+	size_t len = colon && (!brackets || colon[-1] == ']') ? (size_t)(colon - host) : strlen(host);
+	auto_free char *name = mem_strndup(host + brackets, len > 2u * brackets ? len - 2u * brackets : 0);
+	struct in6_addr address;
+
+	return *host == '\0' || strcmp(name, "localhost") == 0 || inet_pton(AF_INET, name, &address) == 1 ||
+	       inet_pton(AF_INET6, name, &address) == 1;
+}
+
+static bool is_foreign_origin(const struct request *q)
+{
+	const char *origin = header(q, "Origin"), *name = strstr(origin, "://");
+
+	return *origin && (!name || strcmp(name + 3, header(q, "Host")) != 0);
+}
+
+// False: refused, and that is the answer.
+static bool admit(struct request *q, const char *method, const char *url)
+{
+	bool guarded = *q->admin->relay->config->admin_token_file, known;
+
+	q->x.path = answers_find(method, url, &known);
+	if (q->too_large)
+		answers_say(&q->x, 413, "requests have no body here");
+	else if (!q->x.path)
+		answers_say(&q->x, known ? 405 : 404,
+			    known ? "another method is wanted" : "there is no such thing");
+	else if (!guarded && !is_our_host(header(q, "Host")))
+		answers_say(&q->x, 403, "ask for this host by its address");
+	else if (strcmp(method, "POST") == 0 && is_foreign_origin(q))
+		answers_say(&q->x, 403, "a page of another site may not do that");
+	else if (guarded && !q->x.path->open && !has_token(q))
+		answers_say(&q->x, 401,
+			    "Authorization: Bearer TOKEN is wanted, with the token of admin.token_file");
+	return !q->x.answered;
+}
+
+// -- the life of a request
+
+static const char *argument(struct exchange *x, const char *name)
+{
+	const struct request *q = (const struct request *)(void *)x;
+
+	return MHD_lookup_connection_value(q->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static void on_ready(struct exchange *x)
+{
+	struct request *q = (struct request *)(void *)x;
+	struct client *c = client_of(q->connection);
+
+	if (!q->suspended)
+		return;
+	q->suspended = false;
+	q->admin->waiting--;
+	c->waits = false;
+	c->since_ms = clock_boot_ms();
+	MHD_resume_connection(q->connection);
+	ev_feed_event(q->admin->relay->loop, &q->admin->timer, EV_TIMER);
+}
+
+static struct request *request_new(struct admin *a, struct MHD_Connection *connection)
+{
+	struct request *q = mem_calloc(1, sizeof(*q));
+
+	q->admin = a;
+	q->connection = connection;
+	q->x.relay = a->relay;
+	q->x.argument = argument;
+	q->x.ready = on_ready;
+	q->x.accept = header(q, "Accept");
+	buf_init(&q->x.body, ANSWER_MAX);
+	q->next = a->requests;
+	a->requests = q;
+	return q;
+}
+
+static enum MHD_Result send_answer(struct request *q)
+{
+	static const char *const headers[][2] = {
+		{ "Cache-Control", "no-store" },
+		{ "X-Content-Type-Options", "nosniff" },
+		{ "Referrer-Policy", "no-referrer" },
+		{ "Content-Security-Policy", admin_page_policy },
+	};
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+		q->x.body.len, (void *)(uintptr_t)buf_str(&q->x.body), MHD_RESPMEM_MUST_COPY);
+	enum MHD_Result result;
+
+	if (!response)
+		return MHD_NO;
+	for (size_t i = 0; i < array_len(headers); i++)
+		(void)MHD_add_response_header(response, headers[i][0], headers[i][1]);
+	(void)MHD_add_response_header(response, "Content-Type", q->x.type);
+	if (q->x.status == 401)
+		(void)MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+	result = MHD_queue_response(q->connection, (unsigned)q->x.status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+// Called when the header is there, for each piece of a body, at its end, and again after a suspension.
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *body, size_t *body_len,
+				  void **context)
+{
+	struct admin *a = arg;
+	struct request *q = *context;
+
+	(void)version;
+	(void)body;
+	if (!q) {
+		*context = request_new(a, connection);
+		return MHD_YES;
+	}
+	if (*body_len > 0) {
+		q->too_large = true;
+		*body_len = 0;
+		return MHD_YES;
+	}
+	if (!q->begun) {
+		q->begun = true;
+		if (a->closing)
+			answers_say(&q->x, 503, "stopping");
+		else if (admit(q, method, url))
+			q->x.path->answer(&q->x);
+		if (!q->x.answered && a->waiting >= WAITING_MAX) {
+			answers_cancel(&q->x);
+			answers_say(&q->x, 503, "too many requests wait already");
+		}
+		if (!q->x.answered) {
+			a->waiting++;
+			q->suspended = client_of(connection)->waits = true;
+			MHD_suspend_connection(connection);
+			return MHD_YES;
+		}
+	}
+	return send_answer(q);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct admin *a = arg;
+	struct request *q = *context;
+	struct client *c = client_of(connection);
+
+	(void)code;
+	if (c)
+		c->since_ms = clock_boot_ms();
+	if (!q)
+		return;
+	for (struct request **at = &a->requests; *at; at = &(*at)->next) {
+		if (*at != q)
+			continue;
+		*at = q->next;
+		break;
+	}
+	answers_cancel(&q->x);
+	buf_done(&q->x.body);
+	free(q);
+	*context = NULL;
+}
+
+// -- the listening socket
+
+// "127.0.0.1:9465", "[::1]:9465", "localhost:9465"
+static struct addrinfo *resolve(const char *listen, struct err *e)
+{
+	const struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM };
+	const char *colon = strrchr(listen, ':');
+	struct addrinfo *found = NULL;
+	int code;
+
+	if (!colon || colon == listen || !colon[1]) {
+		err_set(e, ERR_CONFIG,
+			"admin.listen: \"%s\" is not an address with a port; write 127.0.0.1:9465, or off",
+			listen);
+		return NULL;
+	}
+
+	bool brackets = listen[0] == '[' && colon[-1] == ']';
+	auto_free char *host = mem_strndup(listen + brackets, (size_t)(colon - listen) - 2 * brackets);
+
+	code = getaddrinfo(host, colon + 1, &hints, &found);
+	if (code != 0)
+		err_set(e, ERR_CONFIG, "admin.listen: \"%s\": %s; write 127.0.0.1:9465, or off", listen,
+			gai_strerror(code));
+	return found;
+}
+
+static bool is_loopback(const struct sockaddr *address)
+{
+	const struct sockaddr_in *v4 = (const void *)address;
+	const struct sockaddr_in6 *v6 = (const void *)address;
+
+	if (address->sa_family == AF_INET)
+		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+	return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+}
+
+static int listen_at(const struct addrinfo *where)
+{
+	int yes = 1, fd = socket(where->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -1;
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	if (bind(fd, where->ai_addr, where->ai_addrlen) == 0 && listen(fd, CLIENTS_MAX) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+// -1: *e says why, or it was said and is no error.
+static int open_socket(const struct config *c, struct err *e)
+{
+	struct addrinfo *where = resolve(c->admin_listen, e);
+	int fd = -1;
+
+	if (!where)
+		return -1;
+	if (!is_loopback(where->ai_addr) && !*c->admin_token_file) {
+		err_set(e, ERR_CONFIG,
+			"admin.listen: others can reach %s: set admin.token_file, or listen on 127.0.0.1",
+			c->admin_listen);
+	} else if ((fd = listen_at(where)) < 0) {
+		err_set(e, ERR_CONFIG, "admin.listen: %s: %s", c->admin_listen, strerror(errno));
+		if (config_origin(c, "admin", "listen") == ORIGIN_DEFAULT) {
+			log_warn(
+				"admin_unavailable", kv_err(e),
+				kv_str("then",
+				       "going on without /metrics; set admin.listen to another port, or off"));
+			*e = (struct err){ 0 };
+		}
+	}
+	freeaddrinfo(where);
+	return fd;
+}
+
+static bool start(struct admin *a, int fd)
+{
+	const union MHD_DaemonInfo *info;
+	struct ev_loop *loop = a->relay->loop;
+
+	a->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, a,
+				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+				     (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, SILENT_MAX_S,
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_MAX,
+				     MHD_OPTION_NOTIFY_COMPLETED, on_completed, a,
+				     MHD_OPTION_NOTIFY_CONNECTION, on_connection, a, MHD_OPTION_END);
+	if (!a->daemon)
+		return false;
+	info = MHD_get_daemon_info(a->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	if (!info)
+		return false;
+	ev_io_init(&a->io, on_io, info->listen_fd, EV_READ);
+	ev_init(&a->timer, on_timer);
+	ev_timer_init(&a->sweep, on_sweep, 1., 1.);
+	a->io.data = a->timer.data = a->sweep.data = a;
+	ev_io_start(loop, &a->io);
+	ev_timer_start(loop, &a->sweep);
+	return true;
+}
+
+bool admin_new(struct relay *r, struct admin **ret_admin, struct err *e)
+{
+	const struct config *c = r->config;
+	struct admin *a;
+	int fd;
+
+	*ret_admin = NULL;
+	if (strcmp(c->admin_listen, "off") == 0)
+		return true;
+	fd = open_socket(c, e);
+	if (fd < 0)
+		return e->kind == ERR_NONE;
+	a = mem_calloc(1, sizeof(*a));
+	a->relay = r;
+	if (!start(a, fd)) {
+		close(fd);
+		free(a);
+		return err_set(e, ERR_UNAVAILABLE, "the HTTP interface cannot be started");
+	}
+	log_info("admin_listens", kv_str("at", c->admin_listen), kv_bool("token", *c->admin_token_file));
+	*ret_admin = a;
+	return true;
+}
+
+void admin_free(struct admin *a)
+{
+	if (!a)
+		return;
+	a->closing = true;
+	for (struct request *q = a->requests; q; q = q->next) {
+		if (!q->suspended)
+			continue;
+		answers_cancel(&q->x);
+		answers_say(&q->x, 503, "stopping");
+		on_ready(&q->x);
+	}
+	(void)MHD_run(a->daemon);
+	ev_io_stop(a->relay->loop, &a->io);
+	ev_timer_stop(a->relay->loop, &a->timer);
+	ev_timer_stop(a->relay->loop, &a->sweep);
+	MHD_stop_daemon(a->daemon);
+	free(a);
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT
+#include "run/answers.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "run/page.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SYNC_DEFAULT_MS 30000
+#define SYNC_MAX_MS 600000
+#define SYNC_LOOK_S 0.05
+#define DEAD_DEFAULT 50
+#define DEAD_MAX 1000
+
+static void done(struct exchange *x, int status, const char *type)
+{
+	x->status = status;
+	x->type = type;
+	x->answered = true;
+}
+
+void answers_say(struct exchange *x, int status, const char *text)
+{
+	buf_clear(&x->body);
+	buf_addf(&x->body, "%s\n", text);
+	done(x, status, "text/plain; charset=utf-8");
+}
+
+static void say_json(struct exchange *x)
+{
+	buf_addc(&x->body, '\n');
+	done(x, 200, "application/json");
+}
+
+static void page(struct exchange *x)
+{
+	buf_add(&x->body, admin_page, admin_page_len);
+	done(x, 200, "text/html; charset=utf-8");
+}
+
+static void metrics(struct exchange *x)
+{
+	bool open = strstr(x->accept, "application/openmetrics-text") != NULL;
+
+	health_sample(x->relay);
+	metrics_print(&x->relay->health.metrics, open, &x->body);
+	done(x, 200,
+	     open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+		  : "text/plain; version=0.0.4; charset=utf-8");
+}
+
+// Whoever can answer turns.
+static void healthz(struct exchange *x)
+{
+	answers_say(x, 200, "ok");
+}
+
+static void readyz(struct exchange *x)
+{
+	bool ready = health_ready(x->relay, &x->body);
+
+	if (ready)
+		buf_adds(&x->body, "ok\n");
+	done(x, ready ? 200 : 503, "text/plain; charset=utf-8");
+}
+
+static void status(struct exchange *x)
+{
+	auto_free char *text = health_status(x->relay);
+
+	buf_adds(&x->body, text);
+	say_json(x);
+}
+
+static void hold(struct exchange *x, bool on)
+{
+	struct relay *r = x->relay;
+
+	if (r->on_hold != on)
+		log_info(on ? "paused" : "resumed", kv_str("by", "admin"));
+	r->on_hold = on;
+	pace_wake(&r->pace);
+	relay_kick(r);
+	buf_addf(&x->body, "{\"paused\":%s}", on ? "true" : "false");
+	say_json(x);
+}
+
+static void pause_relay(struct exchange *x)
+{
+	hold(x, true);
+}
+
+static void resume_relay(struct exchange *x)
+{
+	hold(x, false);
+}
+
+// -- what PostgreSQL has to be asked
+
+static void ask(struct exchange *x, enum survey_question what, int64_t number, const char *ids,
+		void (*answer)(void *, const struct pg_result *, const struct err *))
+{
+	struct question *q = mem_calloc(1, sizeof(*q));
+
+	q->what = what;
+	q->number = number;
+	q->answer = answer;
+	q->arg = x;
+	snprintf(q->ids, sizeof(q->ids), "%s", ids ? ids : "{}");
+	if (keeper_ask(x->relay->keeper, q)) {
+		x->question = q;
+		return;
+	}
+	free(q);
+	answers_say(x, 503, "PostgreSQL is away");
+}
+
+// The common part of every answer of the table. False: it failed, and that was said.
+static bool answered(struct exchange *x, const struct pg_result *res, const struct err *e)
+{
+	x->question = NULL;
+	if (res)
+		return true;
+	answers_say(x, 503, *e->text ? e->text : "PostgreSQL gave no answer");
+	x->ready(x);
+	return false;
+}
+
+static bool number_argument(struct exchange *x, const char *name, int64_t *ret)
+{
+	const char *text = x->argument(x, name);
+	struct err e = { 0 };
+
+	if (!text || (parse_int(text, ret, &e) && *ret > 0))
+		return true;
+	answers_say(x, 400, "a number above 0 is wanted");
+	return false;
+}
+
+static void dead_known(void *arg, const struct pg_result *res, const struct err *e)
+{
+	struct exchange *x = arg;
+	struct slice text;
+
+	if (!answered(x, res, e))
+		return;
+	text = value_get_text(res, 0, 0);
+	buf_adds(&x->body, "{\"dead\":");
+	buf_add(&x->body, text.p, text.n);
+	buf_addc(&x->body, '}');
+	say_json(x);
+	x->ready(x);
+}
+
+static void dead(struct exchange *x)
+{
+	int64_t limit = DEAD_DEFAULT;
+
+	if (number_argument(x, "limit", &limit))
+		ask(x, SURVEY_DEAD, limit < DEAD_MAX ? limit : DEAD_MAX, NULL, dead_known);
+}
+
+static void requeued(void *arg, const struct pg_result *res, const struct err *e)
+{
+	struct exchange *x = arg;
+	long long pending, superseded;
+
+	if (!answered(x, res, e))
+		return;
+	pending = value_get_int(res, 0, 0);
+	superseded = value_get_int(res, 0, 1);
+	log_info("requeued", kv_int("events", pending), kv_int("superseded", superseded),
+		 kv_str("by", "admin"));
+	lanes_forget_bounds(&x->relay->lanes);
+	pace_wake(&x->relay->pace);
+	relay_kick(x->relay);
+	buf_addf(&x->body, "{\"requeued\":%lld,\"superseded\":%lld}", pending, superseded);
+	say_json(x);
+	x->ready(x);
+}
+
+static void requeue(struct exchange *x)
+{
+	int64_t id = 0;
+	bool all = x->argument(x, "all") != NULL;
+	char ids[32];
+
+	if (!number_argument(x, "id", &id))
+		return;
+	if (all == (id != 0)) {
+		answers_say(x, 400, "say which: /requeue?id=12 or /requeue?all=1");
+		return;
+	}
+	snprintf(ids, sizeof(ids), "{%lld}", (long long)id);
+	ask(x, SURVEY_REQUEUE, 0, all ? "{}" : ids, requeued);
+}
+
+// -- POST /sync: waits until what is undelivered at the call is delivered or dead
+
+static void sync_end(struct exchange *x, bool all)
+{
+	const struct tally *now = &x->relay->tally, *then = &x->then;
+
+	ev_timer_stop(x->relay->loop, &x->look);
+	buf_addf(&x->body,
+		 "{\"done\":%s,\"delivered\":%lld,\"superseded\":%lld,\"dead\":%lld,\"seconds\":%.3f}",
+		 all ? "true" : "false",
+		 (long long)(now->fates[FATE_DELIVERED] - then->fates[FATE_DELIVERED]),
+		 (long long)(now->fates[FATE_SUPERSEDED] - then->fates[FATE_SUPERSEDED]),
+		 (long long)(now->fates[FATE_DEAD] + now->sieved - then->fates[FATE_DEAD] - then->sieved),
+		 (double)(clock_boot_ms() - x->began_ms) / 1000.0);
+	say_json(x);
+	x->status = all ? 200 : 504;
+}
+
+static void left_known(void *arg, const struct pg_result *res, const struct err *e)
+{
+	struct exchange *x = arg;
+	bool left;
+
+	if (!answered(x, res, e))
+		return;
+	left = value_get_bool(res, 0, 0);
+	if (left && clock_boot_ms() < x->until_ms && !x->relay->on_hold) {
+		ev_timer_set(&x->look, SYNC_LOOK_S, 0.);
+		ev_timer_start(x->relay->loop, &x->look);
+		return;
+	}
+	sync_end(x, !left);
+	x->ready(x);
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct exchange *x = timer->data;
+
+	(void)loop;
+	(void)revents;
+	ask(x, SURVEY_LEFT, x->highest, NULL, left_known);
+	if (x->answered)
+		x->ready(x);
+}
+
+static void highest_known(void *arg, const struct pg_result *res, const struct err *e)
+{
+	struct exchange *x = arg;
+
+	if (!answered(x, res, e))
+		return;
+	x->highest = value_get_int(res, 0, 0);
+	lanes_forget_bounds(&x->relay->lanes);
+	pace_wake(&x->relay->pace);
+	relay_kick(x->relay);
+	ev_feed_event(x->relay->loop, &x->look, EV_TIMER);
+}
+
+static void sync_now(struct exchange *x)
+{
+	const char *text = x->argument(x, "timeout");
+	int64_t timeout_ms = SYNC_DEFAULT_MS;
+	struct err e = { 0 };
+
+	if (text && !parse_duration_ms(text, &timeout_ms, &e)) {
+		answers_say(x, 400, e.text);
+		return;
+	}
+	if (x->relay->on_hold) {
+		answers_say(x, 409, "paused: POST /resume first");
+		return;
+	}
+	x->then = x->relay->tally;
+	x->began_ms = clock_boot_ms();
+	x->until_ms = x->began_ms + (timeout_ms < SYNC_MAX_MS ? timeout_ms : SYNC_MAX_MS);
+	ev_init(&x->look, on_look);
+	x->look.data = x;
+	ask(x, SURVEY_HIGHEST, 0, NULL, highest_known);
+}
+
+void answers_cancel(struct exchange *x)
+{
+	if (x->question)
+		x->question->answer = NULL;
+	x->question = NULL;
+	if (x->began_ms)
+		ev_timer_stop(x->relay->loop, &x->look);
+}
+
+static const struct path paths[] = {
+	{ "GET", "/", true, page },
+	{ "GET", "/healthz", true, healthz },
+	{ "GET", "/readyz", true, readyz },
+	{ "GET", "/metrics", false, metrics },
+	{ "GET", "/status", false, status },
+	{ "GET", "/dead", false, dead },
+	{ "POST", "/requeue", false, requeue },
+	{ "POST", "/sync", false, sync_now },
+	{ "POST", "/pause", false, pause_relay },
+	{ "POST", "/resume", false, resume_relay },
+};
+
+const struct path *answers_find(const char *method, const char *name, bool *ret_known)
+{
+	// libmicrohttpd leaves the body of a HEAD out.
+	const char *like = strcmp(method, "HEAD") == 0 ? "GET" : method;
+
+	*ret_known = false;
+	for (size_t i = 0; i < array_len(paths); i++) {
+		if (strcmp(paths[i].name, name) != 0)
+			continue;
+		*ret_known = true;
+		if (strcmp(paths[i].method, like) == 0)
+			return &paths[i];
+	}
+	return NULL;
+}
