@@ -36,6 +36,7 @@ struct entry {
 	int64_t id;
 	int64_t created_us;
 	int64_t conflict; // the version that stood in its way; 0 = none, or one that says nothing of an event
+	char *trace;               // printable ASCII; NULL = none
 	size_t start, end;         // its bytes in the body; equal = none
 	struct document *document; // the key; NULL for a row that was refused before sending
 };
@@ -94,6 +95,8 @@ void batch_body_sent(struct batch *b);   // every range is answered: the body ma
 size_t batch_sent_entry(const struct batch *b, const struct range *range, size_t position);
 void batch_range_bytes(const struct batch *b, const struct range *range, size_t *ret_start, size_t *ret_end);
 void batch_judge(struct batch *b, size_t i, enum verdict v);
+// The trace of the first event of the request that has one; NULL = none. Borrowed until batch_reset.
+const char *batch_range_trace(const struct batch *b, const struct range *range);
 void batch_set_conflict(struct batch *b, size_t i, int64_t version);
 void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, const char *reason);
 

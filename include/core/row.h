@@ -36,6 +36,7 @@ struct row {
 	struct slice routing;
 	struct slice pipeline;
 	struct slice document;
+	struct slice trace;
 };
 
 // Why a row can never be sent: the type and reason end up in the dead letter, in Elasticsearch's own form.

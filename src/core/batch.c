@@ -10,6 +10,8 @@
 #define uthash_malloc(size) mem_calloc(1, size)
 #include <uthash.h>
 
+#define TRACE_MAX 256
+
 struct document {
 	UT_hash_handle hh;
 	int32_t last;    // its newest entry so far
@@ -68,6 +70,8 @@ void batch_reset(struct batch *b)
 		next = d->hh.next;
 		free(d);
 	}
+	for (size_t i = 0; i < b->count; i++)
+		free(b->entries[i].trace);
 	for (size_t i = 0; i < b->trouble_count; i++) {
 		free(b->troubles[i].type);
 		free(b->troubles[i].reason);
@@ -151,6 +155,18 @@ static struct document *find_document(struct batch *b, const struct row *row)
 	return d;
 }
 
+// It becomes part of a header and of log lines: what is not printable, or endless, is no trace.
+static char *trace_of(struct slice text)
+{
+	if (!text.p || text.n == 0 || text.n > TRACE_MAX)
+		return NULL;
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] < 0x21 || text.p[i] > 0x7e)
+			return NULL;
+	}
+	return mem_strndup(text.p, text.n);
+}
+
 static struct entry *new_entry(struct batch *b, const struct row *row)
 {
 	struct entry *e;
@@ -166,6 +182,7 @@ static struct entry *new_entry(struct batch *b, const struct row *row)
 		.verdict = VERDICT_NONE,
 		.id = row->id,
 		.created_us = row->created_us,
+		.trace = trace_of(row->trace),
 	};
 	return e;
 }
@@ -367,6 +384,15 @@ void batch_range_bytes(const struct batch *b, const struct range *range, size_t 
 {
 	*ret_start = b->entries[b->sent[range->from]].start;
 	*ret_end = b->entries[b->sent[range->to - 1]].end;
+}
+
+const char *batch_range_trace(const struct batch *b, const struct range *range)
+{
+	for (size_t i = range->from; i < range->to; i++) {
+		if (b->entries[b->sent[i]].trace)
+			return b->entries[b->sent[i]].trace;
+	}
+	return NULL;
 }
 
 void batch_judge(struct batch *b, size_t i, enum verdict v)

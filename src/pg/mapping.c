@@ -315,6 +315,7 @@ bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 	m->version = choose(c->outbox_version, p->version, m->id);
 	m->routing = choose(c->outbox_routing, p->routing, "NULL");
 	m->pipeline = choose(c->outbox_pipeline, p->pipeline, "NULL");
+	m->trace = choose(c->outbox_trace, NULL, "NULL");
 	m->document = choose(c->outbox_document, p->document, "o.data");
 	m->version_is_id = strcmp(m->version, m->id) == 0;
 	m->keyed_by_seq = c->outbox_preset == PRESET_DEBEZIUM && !*c->outbox_id;
@@ -342,6 +343,7 @@ static const struct placeholder {
 	{ "version", offsetof(struct mapping, version) },
 	{ "routing", offsetof(struct mapping, routing) },
 	{ "pipeline", offsetof(struct mapping, pipeline) },
+	{ "trace", offsetof(struct mapping, trace) },
 	{ "document", offsetof(struct mapping, document) },
 	{ "table", offsetof(struct mapping, table) },
 	{ "table_literal", offsetof(struct mapping, table_literal) },

@@ -220,9 +220,10 @@ void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, 
 		.routing = value_get_text(res, row, 9),
 		.pipeline = value_get_text(res, row, 10),
 		.document = value_get_text(res, row, 11),
+		.trace = value_get_text(res, row, 12),
 	};
-	*ret_parked = value_get_bool(res, row, 12);
-	*ret_xmax = value_get_int(res, row, 13);
+	*ret_parked = value_get_bool(res, row, 13);
+	*ret_xmax = value_get_int(res, row, 14);
 }
 
 int outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng)

@@ -129,6 +129,7 @@ static const struct field {
 	{ "version", offsetof(struct mapping, version), true },
 	{ "routing", offsetof(struct mapping, routing), false },
 	{ "pipeline", offsetof(struct mapping, pipeline), false },
+	{ "trace", offsetof(struct mapping, trace), false },
 	{ "document", offsetof(struct mapping, document), false },
 	{ "key", offsetof(struct mapping, key), false }, // after what it is derived from
 };

@@ -89,6 +89,8 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 		json_object_set_new(error, "status", t->status ? json_integer(t->status) : json_null());
 	}
 	json_object_set_new(error, "attempt", json_integer((json_int_t)e->attempts + 1));
+	if (e->trace)
+		json_object_set_new(error, "trace", json_string(e->trace));
 	json_object_set_new(error, "index", exact_or_null(batch_index(b, i)));
 	json_object_set_new(error, "id", exact_or_null(batch_document_id(b, i)));
 	json_object_set_new(row, "tid", tid_text(e));

@@ -156,7 +156,8 @@ static void log_dead(const struct worker *w)
 			continue;
 		log_error("events_dead", kv_int("events", (int64_t)dead),
 			  kv_int("first_id", batch_entry(w->batch, i)->id), kv_str("type", t ? t->type : ""),
-			  kv_int("status", t ? t->status : 0), kv_str("see", "outboxd dead"));
+			  kv_int("status", t ? t->status : 0),
+			  kv_str("trace", batch_entry(w->batch, i)->trace), kv_str("see", "outboxd dead"));
 		return;
 	}
 }

@@ -35,15 +35,21 @@ void worker_act_send(struct worker *w)
 {
 	const struct config *c = w->relay->config;
 	size_t start, end;
-	char path[256];
+	char path[256], header[320];
+	const char *trace;
 
 	batch_next(w->batch, &w->range);
 	batch_range_bytes(w->batch, &w->range, &start, &end);
 	bulk_path(path, sizeof(path), refresh_text(c), c->elasticsearch_timeout / 2);
+	// One request carries events of many traces; the first one stands for them in Elasticsearch's own logs.
+	trace = batch_range_trace(w->batch, &w->range);
+	if (trace)
+		snprintf(header, sizeof(header), "X-Opaque-Id: %s", trace);
 	w->relay->tally.requests++;
 	w->asked = true;
 	http_call_post(w->call, path, w->body.data + start, end - start,
-		       w->claimed_boot_ms + worker_patience_ms(w->relay) - SEND_MARGIN_MS, NULL);
+		       w->claimed_boot_ms + worker_patience_ms(w->relay) - SEND_MARGIN_MS,
+		       trace ? header : NULL);
 }
 
 static void abandon(struct worker *w)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import statistics
+import time
 from collections.abc import Callable
+
+import pytest
 
 from harness import Database, Elastic, FaultProxy, History, Outboxd, Postgres, ScriptedElastic, insert_events, wait_until
 from harness.scripted_elastic import Answer
@@ -168,3 +173,45 @@ def test_once_with_nothing_to_deliver_needs_no_elasticsearch(elastic: Elastic, o
         assert relay.run("init").exit_code == 0
 
         assert relay.run_once(timeout=20).exit_code == 0
+
+
+# An outage as long as people know them, by OUTBOXD_OUTAGE_SECONDS=600; in CI the same in short.
+OUTAGE_SECONDS = float(os.environ.get("OUTBOXD_OUTAGE_SECONDS", "12"))
+
+
+@pytest.mark.time_limit(int(OUTAGE_SECONDS) + 120)
+@pytest.mark.parametrize("how", ["refuse", "black_hole"])
+def test_recovery_needs_no_one(how: str, db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
+    """While Elasticsearch is away nothing is held in PostgreSQL, no attempt is counted, little is said; afterwards all is
+    delivered without a hand on it."""
+    with FaultProxy(elastic.port) as proxy:
+        relay = outboxd(elasticsearch_url=proxy.url, elasticsearch_timeout="2s", retry_cap="5s")
+        assert relay.run("init").exit_code == 0
+        relay.start()
+        relay.wait_log("elasticsearch_connected", timeout=30)
+        held: list[float] = []
+        published = 0
+        deadline = time.monotonic() + OUTAGE_SECONDS / 2
+
+        getattr(proxy, how)()
+        while time.monotonic() < deadline:
+            published += 1
+            db.execute("SELECT outbox_publish(%s, %s, '{\"n\": 1}')", [index, str(published)])
+            # Until the first request has run into its time-out its claim is open, and rightly so.
+            if relay.logs("elasticsearch_away"):
+                held.append(float(db.value(
+                    "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 "
+                    "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")))
+            time.sleep(0.2)
+        attempts = db.value("SELECT max(attempts) FROM outbox")
+        lines = len(relay.logs())
+        proxy.reset_all()
+        proxy.pass_all()
+
+        wait_until(lambda: db.value("SELECT count(*) FROM outbox WHERE NOT processed") == 0, 30, "all to be delivered")
+        elastic.refresh(index)
+        assert elastic.count(index) == published
+        assert held and max(held) < 5 and statistics.median(held) < 0.5
+        assert attempts == 0
+        assert lines < 20
+        assert len(relay.logs("elasticsearch_away")) == len(relay.logs("elasticsearch_back")) == 1
