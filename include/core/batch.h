@@ -36,7 +36,7 @@ struct entry {
 	int64_t id;
 	int64_t created_us;
 	int64_t conflict; // the version that stood in its way; 0 = none, or one that says nothing of an event
-	char *trace;               // printable ASCII; NULL = none
+	char *trace;      // printable ASCII; NULL = none
 	size_t start, end;         // its bytes in the body; equal = none
 	struct document *document; // the key; NULL for a row that was refused before sending
 };
