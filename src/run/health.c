@@ -20,7 +20,7 @@ void health_trouble(struct relay *r, enum trouble_kind kind, const char *event, 
 	struct health *h = &r->health;
 	struct note *note = &h->notes[h->noted++ % HEALTH_NOTES];
 
-	metrics_add(&h->metrics, METRIC_ERRORS, kind, 1);
+	metrics_add(&h->metrics, METRIC_ERRORS, (int)kind, 1);
 	*note = (struct note){ .at_ms = clock_boot_ms(), .event = event };
 	snprintf(note->text, sizeof(note->text), "%s", text);
 	snprintf(h->why[kind], sizeof(h->why[kind]), "%s", text);
