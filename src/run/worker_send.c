@@ -310,7 +310,7 @@ static void observe(struct worker *w, struct judgement j, const struct http_repl
 
 	w->answered_us = clock_wall_us();
 	batch_range_bytes(w->batch, &w->range, &start, &end);
-	metrics_add(m, METRIC_BULK, outcome, 1);
+	metrics_add(m, METRIC_BULK, (int)outcome, 1);
 	metrics_observe(m, METRIC_BULK_SECONDS, (double)reply->took_us / 1e6);
 	metrics_observe(m, METRIC_BULK_BYTES, (double)(end - start));
 }
