@@ -39,6 +39,7 @@ generated() {
 	diff -u docs/CONFIGURATION.md <("$program" config reference)
 	diff -u docs/outboxd.8 <("$program" config man)
 	diff -u docs/STATE-MACHINES.md <("$program" config fsm)
+	diff -u packaging/outboxd@.service <(sed -f packaging/instance.sed packaging/outboxd.service)
 	diff -u docs/METRICS.md <("$program" config metrics)
 }
 

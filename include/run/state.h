@@ -23,6 +23,7 @@
 struct worker;
 struct keeper;
 struct admin;
+struct service;
 
 // Since the start; claimed = the sum of the fates.
 struct tally {
@@ -57,6 +58,7 @@ struct relay {
 	struct keeper *keeper;
 	struct admin *admin; // NULL = there is none
 	struct health health;
+	struct service *service;
 	ev_timer pump, limit, stop_limit, tick;
 	ev_signal term, intr, usr1;
 	// Life:

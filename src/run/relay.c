@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "run/admin.h"
 #include "run/keeper.h"
+#include "run/service.h"
 #include "run/state.h"
 #include "run/worker.h"
 
@@ -180,6 +181,7 @@ static void on_signal(struct ev_loop *loop, ev_signal *w, int revents)
 		 kv_int("in_flight", active_workers(r)));
 	ev_timer_set(&r->stop_limit, (double)r->config->relay_shutdown_timeout / 1000.0 + 0.001, 0.);
 	ev_timer_start(r->loop, &r->stop_limit);
+	service_stopping(r->service);
 	relay_kick(r);
 }
 
@@ -322,6 +324,7 @@ static void parts_init(struct relay *r)
 	watch_signal(r, &r->usr1, on_dump, SIGUSR1);
 	signal(SIGPIPE, SIG_IGN);
 	health_start(r);
+	r->service = service_new(r);
 	r->worker_count = (int)r->config->relay_workers;
 	for (int i = 0; i < r->worker_count; i++) {
 		r->workers[i] = worker_new(r, i);
@@ -342,6 +345,7 @@ static void parts_done(struct relay *r)
 		worker_free(r->workers[i]);
 	admin_free(r->admin);
 	keeper_free(r->keeper);
+	service_free(r->service);
 	health_stop(r);
 	for (size_t i = 0; i < array_len(timers); i++)
 		ev_timer_stop(r->loop, timers[i]);

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -58,8 +59,10 @@ class Outboxd:
     again after it ended; the log then begins anew. Every end is checked for sanitizer reports.
     """
 
-    def __init__(self, *, config_text: str | None = None, binary_path: Path | None = None, **settings: Any) -> None:
+    def __init__(self, *, config_text: str | None = None, binary_path: Path | None = None,
+                 environment: Mapping[str, str] | None = None, **settings: Any) -> None:
         self.settings = settings
+        self._environment = environment or {}
         # Several relays run on this host: only who names a port gets one.
         self._defaults = {} if config_text is not None and "[admin]" in config_text else {"admin_listen": "off"}
         self._binary = binary_path or binary()
@@ -199,6 +202,7 @@ class Outboxd:
 
     def _spawn(self, *arguments: str) -> _Run:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        environment.update(self._environment)
         for name, value in {**self._defaults, **self.settings}.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             environment[f"OUTBOXD_{name.upper()}"] = text

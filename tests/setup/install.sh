@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, the demo or the tests need on Debian 12/13 or Ubuntu 24.04.
 #
-#   tests/setup/install.sh build|demo|test
+#   tests/setup/install.sh build|demo|test|systemd
 #
 # Each profile contains the one before it. Does nothing, and asks nothing of the network, when all is there.
 set -euo pipefail
@@ -13,6 +13,7 @@ demo=("${build[@]}" postgresql maven 'openjdk-21-jre-headless|openjdk-17-jre-hea
 	python3 python3-psycopg)
 test=("${demo[@]}" 'clang-19|clang' 'libclang-rt-19-dev|libclang-rt-dev' 'clang-format-19|clang-format'
 	'clang-tidy-19|clang-tidy' libcmocka-dev python3-pytest spin 'nginx-light|nginx' pgbouncer prometheus git)
+systemd=("${test[@]}" podman runc debootstrap) # tests/systemd/run
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -88,7 +89,8 @@ case "$profile" in
 build) wanted=("${build[@]}") ;;
 demo) wanted=("${demo[@]}") ;;
 test) wanted=("${test[@]}") ;;
-*) die "usage: $0 build|demo|test" ;;
+systemd) wanted=("${systemd[@]}") ;;
+*) die "usage: $0 build|demo|test|systemd" ;;
 esac
 command -v apt-get >/dev/null || die 'this script knows apt-get only; install by hand: '"${wanted[*]}"
 
