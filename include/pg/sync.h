@@ -36,4 +36,8 @@ const char *sync_column(const struct pg_result *res, int col);
 bool sync_is_number(const struct pg_result *res, int col);            // an integer or float8
 const char *sync_text(const struct pg_result *res, int row, int col); // NULL = SQL NULL
 
+struct row;
+// A row of check_rows.sql or probe_row.sql: id, version and the fields of the mapping. Borrows from res.
+void sync_row(const struct pg_result *res, int row, struct row *ret);
+
 #endif

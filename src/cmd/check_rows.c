@@ -108,13 +108,6 @@ static struct target *target_of(struct checkup *c, const char *index)
 	return &c->targets[c->target_count++];
 }
 
-static struct slice slice(const struct pg_result *res, int row, int col)
-{
-	const char *text = sync_text(res, row, col);
-
-	return (struct slice){ text, text ? strlen(text) : 0 };
-}
-
 struct tally {
 	int pending, delivered; // rows that the relay would refuse, of each kind
 	char id[24];            // of the first of them
@@ -123,21 +116,13 @@ struct tally {
 
 static void check_row(struct look *look, const struct pg_result *res, int r, struct tally *tally)
 {
-	const char *id = sync_text(res, r, 0), *version = sync_text(res, r, 1);
-	struct row row = {
-		.version = version ? strtoll(version, NULL, 10) : 0,
-		.has_version = version != NULL,
-		.index = slice(res, r, 2),
-		.document_id = slice(res, r, 3),
-		.operation = slice(res, r, 4),
-		.routing = slice(res, r, 5),
-		.pipeline = slice(res, r, 6),
-		.document = slice(res, r, 7),
-	};
+	const char *id = sync_text(res, r, 0);
+	struct row row;
 	struct refusal why = { 0 };
 	struct target *target;
 	enum op op;
 
+	sync_row(res, r, &row);
 	if (!row_check(&row, &op, &why)) {
 		if (tally->pending + tally->delivered == 0) {
 			tally->why = why;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "core/row.h"
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -197,4 +198,28 @@ bool sync_is_number(const struct pg_result *res, int col)
 const char *sync_text(const struct pg_result *res, int row, int col)
 {
 	return PQgetisnull(res, row, col) ? NULL : PQgetvalue(res, row, col);
+}
+
+static struct slice slice(const struct pg_result *res, int row, int col)
+{
+	const char *text = sync_text(res, row, col);
+
+	return (struct slice){ text, text ? strlen(text) : 0 };
+}
+
+void sync_row(const struct pg_result *res, int row, struct row *ret)
+{
+	const char *id = sync_text(res, row, 0), *version = sync_text(res, row, 1);
+
+	*ret = (struct row){
+		.id = id ? strtoll(id, NULL, 10) : 0,
+		.version = version ? strtoll(version, NULL, 10) : 0,
+		.has_version = version != NULL,
+		.index = slice(res, row, 2),
+		.document_id = slice(res, row, 3),
+		.operation = slice(res, row, 4),
+		.routing = slice(res, row, 5),
+		.pipeline = slice(res, row, 6),
+		.document = slice(res, row, 7),
+	};
 }
