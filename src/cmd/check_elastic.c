@@ -89,8 +89,10 @@ void elastic_not_seen(struct elastic *es, const char *area, const char *what, co
 {
 	if (a->status == 0)
 		return; // it went away, and that was said
-	findings_add(&es->checkup->findings, area, FINDING_OK, "", "%s: not looked at (HTTP %d %s)", what,
-		     a->status, a->status == 403 ? answer_reason(a) : "");
+	const char *reason = a->status == 403 ? answer_reason(a) : "";
+
+	findings_add(&es->checkup->findings, area, FINDING_OK, "", "%s: not looked at (HTTP %d%s%s)", what,
+		     a->status, *reason ? " " : "", reason);
 }
 
 static void check_version(struct elastic *es, const struct answer *a)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from conftest import OutboxdFactory
 from helpers import init, publish
 
-from harness import (Answer, Completed, Database, Elastic, ElasticClient, Outboxd, PgBouncer, Postgres, ScriptedElastic,
+from harness import (Answer, Completed, Database, Elastic, Outboxd, PgBouncer, Postgres, ScriptedElastic,
                      wait_until)
 
 CONFIG, AWAY = 78, 75
@@ -225,6 +227,34 @@ def test_a_pooler(mode: str, state: str, words: str, ready: OutboxdFactory, post
         found(ready(postgres_dsn=db.dsn_with(port=pooler.port)).run("check"), state, 0, words)
 
 
+def own_address() -> str:
+    """Of this host, and no loopback one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing
+        return str(probe.getsockname()[0])
+
+
+def test_a_clear_connection_to_another_host(ready: OutboxdFactory, postgres: Postgres, db: Database) -> None:
+    with PgBouncer(postgres, {"pool_mode": "session", "listen_addr": "*"}) as pooler:
+        done = ready(postgres_dsn=db.dsn_with(host=own_address(), port=pooler.port)).run("check")
+    warning(done, "the connection to another host is not encrypted", "sslmode=verify-full")
+
+
+def test_an_encrypted_connection(ready: OutboxdFactory, postgres: Postgres, db: Database) -> None:
+    """Through a pooler that speaks TLS: the last hop is its own affair."""
+    with PgBouncer(postgres, {"pool_mode": "session"}) as pooler:
+        key, certificate = pooler.scratch.path / "key.pem", pooler.scratch.path / "certificate.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", key,
+                        "-out", certificate], check=True, capture_output=True)
+        pooler.scratch.own(pooler.scratch.path)
+        pooler.kill9()
+        with pooler._config_file.open("a") as config:
+            config.write(f"client_tls_sslmode = require\nclient_tls_key_file = {key}\nclient_tls_cert_file = {certificate}\n")
+        pooler.start()
+        done = ready(postgres_dsn=db.dsn_with(port=pooler.port, sslmode="require")).run("check")
+    found(done, "ok", 0, "the connection is encrypted")
+
+
 def test_a_wrong_clock_of_the_database(ready: OutboxdFactory, db: Database) -> None:
     db.execute("CREATE SCHEMA late; CREATE FUNCTION late.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "
                "$$ SELECT pg_catalog.clock_timestamp() - interval '1 minute' $$")
@@ -277,6 +307,12 @@ def test_rows_that_would_go_dead(ready: OutboxdFactory, db: Database, index: str
 def test_something_else_answers(ready: OutboxdFactory) -> None:
     with ScriptedElastic(other=lambda request: Answer(body="<html>It works!</html>")) as server:
         problem(ready(elasticsearch_url=server.url).run("check"), "something answers there that is not Elasticsearch")
+
+
+def test_tls_where_there_is_none(ready: OutboxdFactory, elastic: Elastic) -> None:
+    """Waiting would not cure that."""
+    done = ready(elasticsearch_url=elastic.url.replace("http://", "https://")).run("check")
+    problem(done, "elasticsearch ", "tls", "elasticsearch.ca_file")
 
 
 def test_a_redirect(ready: OutboxdFactory) -> None:
