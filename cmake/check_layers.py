@@ -20,7 +20,7 @@ LIBRARIES = {
     r"curl/.*": {"es"},
     r"jansson\.h": {"es", "pg", "cmd", "run/status"},
     r"zlib\.h": {"es"},
-    r"ev\.h": {"pg/conn", "es/http", "run"},
+    r"ev\.h": {"pg/conn", "es/http", "es/http_sync", "run"},
     r"ut(hash|list|array|string)\.h": {"core"},
     r"microhttpd\.h": {"run/admin"},
 }

@@ -76,6 +76,7 @@ bool config_flag_exists(const char *name);
 enum { NEEDS_POSTGRES = 1, NEEDS_ELASTICSEARCH = 2 };
 bool config_check(const struct config *c, unsigned needs, struct err *e) must_check;
 
+const char *config_path(const struct config *c); // of the file that was read; NULL = none
 enum origin config_origin(const struct config *c, const char *section, const char *key);
 
 // Reads a secret file: its content without the trailing newline; at most 64 kB, one line, not empty. The caller

@@ -16,7 +16,9 @@ struct call {
 	const struct config *config;
 	const char *version;
 	bool once, print, notify, json, all, raise_sequence;
-	const char *ids; // "12,15", NULL = not given
+	const char *index;  // of a probe, NULL = its own
+	int64_t timeout_ms; // of a probe, 0 = not given
+	const char *ids;    // "12,15", NULL = not given
 	long long limit;
 	const char *const *words; // the rest of the command line
 	int word_count;
@@ -51,6 +53,7 @@ int cmd_status(const struct call *call, struct err *e);
 int cmd_dead(const struct call *call, struct err *e);
 int cmd_requeue(const struct call *call, struct err *e);
 int cmd_check(const struct call *call, struct err *e);
+int cmd_probe(const struct call *call, struct err *e);
 int cmd_config(const struct call *call, struct err *e);
 
 #endif

@@ -8,5 +8,7 @@
 struct pg_result;
 
 void table_print(const struct pg_result *res, bool json);
+// A line of text that may come from anywhere: what a terminal would obey becomes spaces.
+void table_print_line(const char *text);
 
 #endif

@@ -4,6 +4,7 @@
 #ifndef OUTBOXD_ES_HTTP_H
 #define OUTBOXD_ES_HTTP_H
 
+#include "base/config.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -28,8 +29,10 @@ struct http_settings {
 	bool gzip;
 	int64_t timeout_ms; // whole request
 	size_t answer_max;  // bytes of an answer
-	const char *user_agent;
+	char user_agent[64];
 };
+// What the configuration says; the texts are its own. version is that of outboxd.
+struct http_settings http_settings_of(const struct config *config, const char *version);
 
 enum http_fault {
 	HTTP_FINE,
@@ -71,6 +74,9 @@ void http_call_post(struct http_call *c, const char *path, const char *body, siz
 		    int64_t deadline_boot_ms, const char *header);
 // A GET for probing; timeout_ms at most.
 void http_call_get(struct http_call *c, const char *path, int64_t timeout_ms);
+// Any other request, for commands: a JSON body or, with NULL, none. The body is borrowed like that of a post.
+void http_call_ask(struct http_call *c, const char *method, const char *path, const char *body,
+		   int64_t timeout_ms);
 void http_call_cancel(struct http_call *c); // no callback will come; harmless when idle
 bool http_call_busy(const struct http_call *c);
 

@@ -8,6 +8,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct mapping {
 	// Expressions over `o`; never NULL.
@@ -25,6 +26,15 @@ struct mapping {
 	bool version_is_id; // so that a version says when it was drawn
 	bool keyed_by_seq;  // the debezium preset orders by a column that `init` adds
 };
+
+// The fields by the names of their settings; ends with a NULL name. A key comes after what it is derived from.
+struct mapping_field {
+	const char *name;
+	size_t at;
+	bool integer;
+};
+extern const struct mapping_field mapping_fields[];
+const char *mapping_expression(const struct mapping *m, const struct mapping_field *f);
 
 bool mapping_init(struct mapping *m, const struct config *config, struct err *e) must_check;
 void mapping_done(struct mapping *m);

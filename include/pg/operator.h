@@ -22,8 +22,6 @@ struct requeued {
 bool operator_requeue(const struct config *config, const char *ids, struct requeued *ret,
 		      struct err *e) must_check;
 
-// One row for each thing looked at: what, fine, advice.
-struct pg_result *operator_check(const struct config *config, struct err *e) must_check;
 // Mends ids that went back. One row: raised_to (0 = nothing was wrong), renumbered.
 struct pg_result *operator_raise_sequence(const struct config *config, struct err *e) must_check;
 

@@ -6,11 +6,17 @@
 #include "base/config.h"
 #include "base/err.h"
 
+#include "pg/mapping.h"
+#include "pg/sync.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 
 // Idempotent. Says on `out` what it did. notify: install the wake-up trigger.
 bool schema_init(const struct config *config, bool notify, FILE *out, struct err *e) must_check;
+// Can the server understand the field's expression, and is it of the right type?
+bool schema_check_field(struct sync *db, const struct mapping *m, const struct mapping_field *f,
+			struct err *e) must_check;
 // Prints the SQL of a first init and touches nothing.
 bool schema_print(const struct config *config, bool notify, FILE *out, struct err *e) must_check;
 

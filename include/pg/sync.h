@@ -6,12 +6,21 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct sync;
 struct pg_result;
 
 struct sync *sync_open(const char *dsn, struct err *e) must_check; // NULL = failed
 void sync_close(struct sync *s);                                   // NULL is fine
+// A statement that takes longer is given up, and with it the connection; 0 = no limit.
+void sync_limit(struct sync *s, int64_t limit_ms);
+struct sync_session {
+	int pid;    // what the server said at the start; a pooler says something of its own
+	bool tls;   // encrypted
+	bool local; // a Unix socket or a loopback address
+};
+void sync_session(const struct sync *s, struct sync_session *ret);
 // One or more statements without parameters.
 bool sync_exec(struct sync *s, const char *sql, struct err *e) must_check;
 // One statement; NULL = failed. The caller frees the result with sync_free.
@@ -26,5 +35,9 @@ int sync_columns(const struct pg_result *res);
 const char *sync_column(const struct pg_result *res, int col);
 bool sync_is_number(const struct pg_result *res, int col);            // an integer or float8
 const char *sync_text(const struct pg_result *res, int row, int col); // NULL = SQL NULL
+
+struct row;
+// A row of check_rows.sql or probe_row.sql: id, version and the fields of the mapping. Borrows from res.
+void sync_row(const struct pg_result *res, int row, struct row *ret);
 
 #endif

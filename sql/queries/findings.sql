@@ -1,20 +1,53 @@
--- What `outboxd check` looks at, a row each: what, whether it is fine, and what to do. Only for a table that exists.
-SELECT what, fine, advice FROM (VALUES
-	(1, 'columns', (SELECT count(*) = 7 FROM pg_attribute a WHERE a.attrelid = {table_literal}::regclass AND NOT a.attisdropped
-		AND a.attname IN ('created_at', 'processed', 'processed_at', 'attempts', 'retry_at', 'dead_at', 'error')),
-	 'run outboxd init'),
-	(2, 'an ordinary table without children', EXISTS (SELECT FROM pg_class t WHERE t.oid = {table_literal}::regclass AND t.relkind = 'r')
-		AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = {table_literal}::regclass),
-	 'give outboxd a table of its own'),
-	(3, 'index for claims', coalesce((SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass({lane_index_literal})), false),
-	 'run outboxd init: without it every claim reads the whole table'),
-	(4, 'may be read and marked', has_table_privilege({table_literal}, 'SELECT') AND has_any_column_privilege({table_literal}, 'UPDATE'),
-	 'GRANT SELECT, UPDATE on the table to this role (and DELETE for keep = 0 and the purge)'),
-	(5, 'no row security', NOT row_security_active({table_literal}),
-	 'row security may hide rows from this role: give it BYPASSRLS or a policy'),
-	(6, 'writable server', NOT pg_is_in_recovery(), 'this is a standby: name all hosts with target_session_attrs=read-write'),
-	(7, 'room for notifications', pg_notification_queue_usage() < 0.5,
-	 'the NOTIFY queue fills up: some session listens and sits in a transaction'),
-	(8, 'versions', NOT EXISTS (SELECT FROM {table} o WHERE o.processed = false AND o.error->>'type' = 'version_from_the_future'),
-	 'Elasticsearch holds versions that this table never drew: its ids went back; run outboxd check --raise-sequence')
-) AS finding(number, what, fine, advice) ORDER BY number
+-- What `outboxd check` finds in the catalogue, a row each: what is well, whether it is, else how bad, what is wrong, and
+-- what to do. Only for a table that exists. $1 = keep is 0, $2 = wake-ups are wanted, $3 = versions are ids.
+WITH own AS (
+	SELECT a.attrelid, a.attnum, a.attname FROM pg_attribute a
+	WHERE a.attrelid = {table_literal}::regclass AND NOT a.attisdropped
+	  AND a.attname IN ('created_at', 'processed', 'processed_at', 'attempts', 'retry_at', 'dead_at', 'error')
+), sequence AS (
+	SELECT s.seqrelid, s.seqcache, a.attname FROM pg_sequence s
+	JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.deptype IN ('a', 'i')
+	JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+	WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {table_literal}::regclass
+)
+SELECT well, fine, state, wrong, advice FROM (VALUES
+	(1, 'it has the relay''s columns', (SELECT count(*) = 7 FROM own), 'problem',
+	 'columns of the relay are missing', 'run `outboxd init`'),
+	(2, 'it is an ordinary table without children',
+	 EXISTS (SELECT FROM pg_class t WHERE t.oid = {table_literal}::regclass AND t.relkind = 'r')
+		AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = {table_literal}::regclass), 'problem',
+	 'it is no ordinary table, or other tables inherit from it', 'give outboxd a table of its own'),
+	(3, 'the index for claims is valid',
+	 coalesce((SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass({lane_index_literal})), false), 'problem',
+	 'the index for claims is missing or invalid', 'run `outboxd init`: without it every claim reads the whole table'),
+	(4, 'this role may read it', has_table_privilege({table_literal}, 'SELECT'), 'problem',
+	 'this role may not read it', format('run GRANT SELECT ON %s TO %I', {table_literal}, current_user)),
+	(5, 'this role may mark rows', NOT EXISTS (SELECT FROM own WHERE NOT has_column_privilege(attrelid, attnum, 'UPDATE')
+		AND attname <> 'created_at'), 'problem',
+	 'this role may not mark rows', format('run GRANT UPDATE ON %s TO %I', {table_literal}, current_user)),
+	(6, 'this role may delete delivered rows', has_table_privilege({table_literal}, 'DELETE'),
+	 CASE WHEN $1::boolean THEN 'problem' ELSE 'warning' END, 'this role may not delete delivered rows',
+	 format('run GRANT DELETE ON %s TO %I, or delete them by other means', {table_literal}, current_user)),
+	(7, 'this role may read the sequence of the ids', NOT $3::boolean OR NOT EXISTS (SELECT FROM sequence
+		WHERE attname = {id_column_literal} AND NOT has_sequence_privilege(seqrelid, 'SELECT')), 'warning',
+	 'this role may not read the sequence of the ids, so ids that went back are not noticed',
+	 (SELECT format('run GRANT SELECT ON SEQUENCE %s TO %I', seqrelid::regclass, current_user) FROM sequence
+	  WHERE attname = {id_column_literal} LIMIT 1)),
+	(8, 'ids are handed out in order', NOT EXISTS (SELECT FROM sequence WHERE seqcache > 1), 'problem',
+	 'a sequence with a cache lets a later event have a smaller id',
+	 (SELECT format('run ALTER SEQUENCE %s CACHE 1', seqrelid::regclass) FROM sequence WHERE seqcache > 1 LIMIT 1)),
+	(9, 'no row is hidden by row security', NOT row_security_active({table_literal}), 'problem',
+	 'row security may hide rows from this role', 'give the role BYPASSRLS or a policy'),
+	(10, 'its trigger wakes the relays', NOT $2::boolean OR EXISTS (SELECT FROM pg_trigger t
+		WHERE t.tgrelid = {table_literal}::regclass AND t.tgname = 'outboxd_notify' AND t.tgenabled <> 'D'), 'warning',
+	 'no trigger wakes the relays: events wait for the next look (relay.poll_interval)',
+	 'run `outboxd init --notify`, or set relay.notify = false'),
+	(11, 'autovacuum is on', current_setting('autovacuum')::boolean AND current_setting('track_counts')::boolean
+		AND NOT EXISTS (SELECT FROM pg_class t, pg_options_to_table(t.reloptions) AS o
+			WHERE t.oid = {table_literal}::regclass AND o.option_name = 'autovacuum_enabled' AND NOT o.option_value::boolean),
+	 'warning', 'autovacuum is off: the table grows and claims get slower',
+	 format('run ALTER TABLE %s RESET (autovacuum_enabled), and look at autovacuum and track_counts in postgresql.conf',
+		{table_literal})),
+	(12, 'there is room for notifications', pg_notification_queue_usage() < 0.5, 'problem', 'the NOTIFY queue fills up',
+	 'end the session that listens and sits in a transaction (pg_stat_activity)')
+) AS finding(number, well, fine, state, wrong, advice) ORDER BY number

@@ -259,6 +259,11 @@ bool config_flag_is_bool(const char *name)
 	return i < OPTION_COUNT && options[i].type == OPT_BOOL;
 }
 
+const char *config_path(const struct config *c)
+{
+	return c->state->path;
+}
+
 enum origin config_origin(const struct config *c, const char *section, const char *key)
 {
 	size_t i = find(section, key);

@@ -1,30 +1,16 @@
 // SPDX-License-Identifier: MIT
-// `outboxd check`: looks at the database as the relay will meet it, and says what to do.
+// `outboxd check`: looks at both servers as the relay will meet them, and says what to do. Changes nothing, except with
+// --raise-sequence.
+#include "cmd/check.h"
+
 #include "cmd/command.h"
 #include "cmd/table.h"
 #include "pg/operator.h"
-#include "pg/sync.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int print_findings(const struct pg_result *res)
-{
-	int bad = 0;
-
-	for (int r = 0; r < sync_rows(res); r++) {
-		const char *fine = sync_text(res, r, 1);
-		bool is_fine = fine && strcmp(fine, "t") == 0;
-
-		printf("%-8s %s", is_fine ? "ok" : "PROBLEM", sync_text(res, r, 0));
-		if (!is_fine)
-			printf(": %s", sync_text(res, r, 2));
-		putchar('\n');
-		bad += !is_fine;
-	}
-	return bad;
-}
 
 static int raise_sequence(const struct call *call, struct err *e)
 {
@@ -43,20 +29,34 @@ static int raise_sequence(const struct call *call, struct err *e)
 	return 0;
 }
 
+// It was read and found valid, or we would not be here.
+static void check_configuration(struct checkup *c)
+{
+	const char *path = config_path(c->config);
+
+	findings_add(&c->findings, "configuration", FINDING_OK, "",
+		     path ? "valid, from %s, the environment and flags"
+			  : "valid, from the environment and flags%s",
+		     path ? path : "");
+}
+
 int cmd_check(const struct call *call, struct err *e)
 {
-	struct pg_result *res;
-	int bad = 0;
+	struct checkup c = { .config = call->config, .version = call->version };
+	int code;
 
 	if (call->raise_sequence)
 		return raise_sequence(call, e);
-	res = operator_check(call->config, e);
-	if (!res)
-		return err_exit_code(e->kind);
-	if (call->json)
-		table_print(res, true);
-	else
-		bad = print_findings(res);
-	sync_free(res);
-	return bad ? err_exit_code(ERR_CONFIG) : 0;
+	findings_init(&c.findings);
+	check_configuration(&c);
+	check_postgres(&c);
+	check_elastic(&c);
+	findings_print(&c.findings, call->json);
+	code = findings_exit_code(&c.findings);
+	for (int i = 0; i < c.target_count; i++) {
+		free(c.targets[i].index);
+		json_decref(c.targets[i].ids);
+	}
+	findings_done(&c.findings);
+	return code;
 }

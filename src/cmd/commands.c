@@ -38,6 +38,13 @@ static const struct flag check_flags[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct flag probe_flags[] = {
+	{ "index", "NAME", "the index of its document (outboxd-probe)" },
+	{ "timeout", "TIME", "how long delivery and search may take (30s)" },
+	{ "json", NULL, "for programs" },
+	{ NULL, NULL, NULL },
+};
+
 static const struct command commands[] = {
 	{ "run", "deliver events until stopped (the default)", "[--once]",
 	  NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 0, run_flags, cmd_run },
@@ -49,8 +56,11 @@ static const struct command commands[] = {
 	  NEEDS_POSTGRES, 1, dead_flags, cmd_dead },
 	{ "requeue", "make dead events pending again", "IDS | --all", NEEDS_POSTGRES, 1, requeue_flags,
 	  cmd_requeue },
-	{ "check", "look at table, index and privileges, and say what to do", "[--raise-sequence] [--json]",
-	  NEEDS_POSTGRES, 0, check_flags, cmd_check },
+	{ "check", "look at both servers, table, mapping and indexes, and say what to do",
+	  "[--raise-sequence] [--json]", NEEDS_POSTGRES, 0, check_flags, cmd_check },
+	{ "probe", "send an event of its own through the whole path, with the time of each step",
+	  "[--index NAME] [--timeout TIME] [--json]", NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 0, probe_flags,
+	  cmd_probe },
 	{ "config", "show each setting and where it comes from",
 	  "[sample | reference | man | fsm | metrics] [--json]", 0, 1, json_flags, cmd_config },
 };

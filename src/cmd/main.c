@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "cmd/command.h"
 
 #include <stdio.h>
@@ -38,6 +39,11 @@ static bool command_flag(struct line *l, const char *name, const char *value, st
 		c->all = true;
 	} else if (strcmp(name, "raise-sequence") == 0) {
 		c->raise_sequence = true;
+	} else if (strcmp(name, "index") == 0) {
+		c->index = value;
+	} else if (strcmp(name, "timeout") == 0) {
+		return parse_duration_ms(value ? value : "", &c->timeout_ms, e) ||
+		       (err_prefix(e, "--timeout"), e->kind = ERR_USAGE, false);
 	} else if (strcmp(name, "id") == 0) {
 		c->ids = value;
 	} else if (strcmp(name, "limit") == 0) {

@@ -50,6 +50,11 @@ static void put(const char *text, int pad, bool last)
 		printf("%*s", pad - n + 2, "");
 }
 
+void table_print_line(const char *text)
+{
+	put(text, 0, true);
+}
+
 static json_t *json_cell(const struct pg_result *res, int row, int col)
 {
 	const char *text = sync_text(res, row, col);

@@ -387,6 +387,16 @@ void http_call_get(struct http_call *c, const char *path, int64_t timeout_ms)
 	start(c);
 }
 
+void http_call_ask(struct http_call *c, const char *method, const char *path, const char *body,
+		   int64_t timeout_ms)
+{
+	auto_free char *url = url_of(c, path);
+
+	assert(c->state == CALL_IDLE);
+	http_request_ask(&c->request, url, method, body, timeout_ms);
+	start(c);
+}
+
 void http_call_cancel(struct http_call *c)
 {
 	if (c->state == CALL_IDLE)

@@ -113,7 +113,7 @@ static void set_constant(struct http_request *r)
 	SET(r, CURLOPT_SEEKDATA, r);
 	SET(r, CURLOPT_PREREQFUNCTION, on_ready);
 	SET(r, CURLOPT_PREREQDATA, r);
-	if (r->settings->user_agent && r->settings->user_agent[0])
+	if (r->settings->user_agent[0])
 		SET(r, CURLOPT_USERAGENT, r->settings->user_agent);
 	if (r->gzip)
 		SET(r, CURLOPT_ACCEPT_ENCODING, "gzip");
@@ -177,6 +177,7 @@ static void begin(struct http_request *r, const char *url, int64_t deadline_ms, 
 	r->exposed = false;
 	r->started_us = clock_boot_us();
 	SET(r, CURLOPT_URL, url);
+	SET(r, CURLOPT_CUSTOMREQUEST, NULL);
 	set_times(r, timeout_ms);
 	http_auth_apply(r->auth, r->easy, &r->headers);
 }
@@ -185,6 +186,22 @@ void http_request_get(struct http_request *r, const char *url, int64_t timeout_m
 {
 	begin(r, url, 0, timeout_ms < r->settings->timeout_ms ? timeout_ms : r->settings->timeout_ms);
 	SET(r, CURLOPT_HTTPGET, 1L);
+	SET(r, CURLOPT_HTTPHEADER, r->headers);
+}
+
+void http_request_ask(struct http_request *r, const char *url, const char *method, const char *body,
+		      int64_t timeout_ms)
+{
+	begin(r, url, 0, timeout_ms < r->settings->timeout_ms ? timeout_ms : r->settings->timeout_ms);
+	if (body) {
+		http_headers_add(&r->headers, "Content-Type: application/json");
+		SET(r, CURLOPT_POST, 1L);
+		SET(r, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
+		SET(r, CURLOPT_POSTFIELDS, body);
+	} else {
+		SET(r, CURLOPT_HTTPGET, 1L);
+	}
+	SET(r, CURLOPT_CUSTOMREQUEST, method);
 	SET(r, CURLOPT_HTTPHEADER, r->headers);
 }
 

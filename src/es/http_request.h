@@ -38,6 +38,8 @@ void http_request_done(struct http_request *r);
 void http_request_post(struct http_request *r, const char *url, const char *body, size_t len,
 		       int64_t deadline_ms, const char *header);
 void http_request_get(struct http_request *r, const char *url, int64_t timeout_ms);
+void http_request_ask(struct http_request *r, const char *url, const char *method, const char *body,
+		      int64_t timeout_ms);
 
 // True when the deadline has passed and part of the body is still here.
 bool http_request_expired(const struct http_request *r);

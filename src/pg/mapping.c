@@ -330,6 +330,25 @@ bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 	return true;
 }
 
+const struct mapping_field mapping_fields[] = {
+	{ "id", offsetof(struct mapping, id), true },
+	{ "index", offsetof(struct mapping, index), false },
+	{ "document_id", offsetof(struct mapping, document_id), false },
+	{ "operation", offsetof(struct mapping, operation), false },
+	{ "version", offsetof(struct mapping, version), true },
+	{ "routing", offsetof(struct mapping, routing), false },
+	{ "pipeline", offsetof(struct mapping, pipeline), false },
+	{ "trace", offsetof(struct mapping, trace), false },
+	{ "document", offsetof(struct mapping, document), false },
+	{ "key", offsetof(struct mapping, key), false },
+	{ NULL, 0, false },
+};
+
+const char *mapping_expression(const struct mapping *m, const struct mapping_field *f)
+{
+	return *(char *const *)(const void *)((const char *)m + f->at);
+}
+
 // The names that SQL files may use.
 static const struct placeholder {
 	const char *name;

@@ -108,11 +108,6 @@ bool operator_requeue(const struct config *config, const char *ids, struct reque
 	return true;
 }
 
-struct pg_result *operator_check(const struct config *config, struct err *e)
-{
-	return query(config, NULL, sql_query_findings, NULL, 0, e);
-}
-
 struct pg_result *operator_raise_sequence(const struct config *config, struct err *e)
 {
 	return query(config, sql_query_raise_sequence, sql_query_raised, NULL, 0, e);

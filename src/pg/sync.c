@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "pg/sync.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "core/row.h"
 
 #include <libpq-fe.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct sync {
-	PGconn *pg;
+	PGconn *pg; // NULL = given up
+	int64_t limit_ms;
 };
 
 static void ignore_notice(void *arg, const PGresult *res)
@@ -43,6 +47,18 @@ struct sync *sync_open(const char *dsn, struct err *e)
 	return NULL;
 }
 
+void sync_session(const struct sync *s, struct sync_session *ret)
+{
+	const char *host = PQhost(s->pg), *address = PQhostaddr(s->pg);
+
+	*ret = (struct sync_session){
+		.pid = PQbackendPID(s->pg),
+		.tls = PQsslInUse(s->pg),
+		.local = (host && host[0] == '/') ||
+			 (address && (strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0)),
+	};
+}
+
 void sync_close(struct sync *s)
 {
 	if (!s)
@@ -57,8 +73,9 @@ static bool fail(const PGresult *res, const PGconn *pg, struct err *e)
 	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
 
-	err_set(e, state ? ERR_REFUSED : ERR_UNAVAILABLE, "%s%s%s", text ? text : PQerrorMessage(pg),
-		hint ? "; " : "", hint ? hint : "");
+	if (!text)
+		text = pg ? PQerrorMessage(pg) : "PostgreSQL did not answer in time";
+	err_set(e, state ? ERR_REFUSED : ERR_UNAVAILABLE, "%s%s%s", text, hint ? "; " : "", hint ? hint : "");
 	one_line(e->text);
 	e->sqlstate[0] = '\0';
 	if (state)
@@ -71,9 +88,51 @@ static bool is_fine(const PGresult *res)
 	return PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK;
 }
 
+void sync_limit(struct sync *s, int64_t limit_ms)
+{
+	s->limit_ms = limit_ms;
+}
+
+// False: the answer did not come in time.
+static bool await(const struct sync *s, int64_t until_ms)
+{
+	while (PQisBusy(s->pg)) {
+		struct pollfd fd = { .fd = PQsocket(s->pg), .events = POLLIN };
+		int64_t left_ms = until_ms - clock_boot_ms();
+
+		if (s->limit_ms > 0 && left_ms <= 0)
+			return false;
+		(void)poll(&fd, 1, s->limit_ms > 0 ? (int)left_ms : -1);
+		if (!PQconsumeInput(s->pg))
+			return true; // the result says so
+	}
+	return true;
+}
+
+// The last result of what was sent, or that of the statement that failed; NULL = the connection is gone.
+static PGresult *finish(struct sync *s)
+{
+	int64_t until_ms = clock_boot_ms() + s->limit_ms;
+	PGresult *res = NULL, *next;
+
+	for (;;) {
+		if (!await(s, until_ms)) {
+			PQclear(res);
+			PQfinish(s->pg);
+			s->pg = NULL;
+			return NULL;
+		}
+		next = PQgetResult(s->pg);
+		if (!next)
+			return res;
+		PQclear(res);
+		res = next;
+	}
+}
+
 bool sync_exec(struct sync *s, const char *sql, struct err *e)
 {
-	PGresult *res = PQexec(s->pg, sql);
+	PGresult *res = PQsendQuery(s->pg, sql) ? finish(s) : NULL;
 	bool ok = is_fine(res) || fail(res, s->pg, e);
 
 	PQclear(res);
@@ -83,7 +142,7 @@ bool sync_exec(struct sync *s, const char *sql, struct err *e)
 struct pg_result *sync_query(struct sync *s, const char *sql, const char *const *params, int count,
 			     struct err *e)
 {
-	PGresult *res = PQexecParams(s->pg, sql, count, NULL, params, NULL, NULL, 0);
+	PGresult *res = PQsendQueryParams(s->pg, sql, count, NULL, params, NULL, NULL, 0) ? finish(s) : NULL;
 
 	if (is_fine(res))
 		return res;
@@ -139,4 +198,28 @@ bool sync_is_number(const struct pg_result *res, int col)
 const char *sync_text(const struct pg_result *res, int row, int col)
 {
 	return PQgetisnull(res, row, col) ? NULL : PQgetvalue(res, row, col);
+}
+
+static struct slice slice(const struct pg_result *res, int row, int col)
+{
+	const char *text = sync_text(res, row, col);
+
+	return (struct slice){ text, text ? strlen(text) : 0 };
+}
+
+void sync_row(const struct pg_result *res, int row, struct row *ret)
+{
+	const char *id = sync_text(res, row, 0), *version = sync_text(res, row, 1);
+
+	*ret = (struct row){
+		.id = id ? strtoll(id, NULL, 10) : 0,
+		.version = version ? strtoll(version, NULL, 10) : 0,
+		.has_version = version != NULL,
+		.index = slice(res, row, 2),
+		.document_id = slice(res, row, 3),
+		.operation = slice(res, row, 4),
+		.routing = slice(res, row, 5),
+		.pipeline = slice(res, row, 6),
+		.document = slice(res, row, 7),
+	};
 }

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ANSWER_MAX ((size_t)64 * 1024 * 1024)
 #define SWEEP_LEAST_US 10000
 #define TICK_S 1.0
 #define PROGRESS_TICKS 10
@@ -267,28 +266,6 @@ static void watch_signal(struct relay *r, ev_signal *s, void (*cb)(struct ev_loo
 	ev_signal_start(r->loop, s);
 }
 
-static struct http *new_http(struct relay *r, char *agent, size_t cap, struct err *e)
-{
-	const struct config *c = r->config;
-	struct http_settings settings = {
-		.url = c->elasticsearch_url,
-		.username = c->elasticsearch_username,
-		.password_file = c->elasticsearch_password_file,
-		.api_key_file = c->elasticsearch_api_key_file,
-		.ca_file = c->elasticsearch_ca_file,
-		.cert_file = c->elasticsearch_cert_file,
-		.key_file = c->elasticsearch_key_file,
-		.aws_region = c->elasticsearch_aws_region,
-		.gzip = c->elasticsearch_compression == COMPRESSION_GZIP,
-		.timeout_ms = c->elasticsearch_timeout,
-		.answer_max = ANSWER_MAX,
-		.user_agent = agent,
-	};
-
-	snprintf(agent, cap, "outboxd/%s", r->version);
-	return http_new(r->loop, &settings, e);
-}
-
 static void decisions_init(struct relay *r)
 {
 	const struct config *c = r->config;
@@ -369,7 +346,7 @@ static void log_end(const struct relay *r)
 int relay_run(const struct config *config, bool once, const char *version, struct err *e)
 {
 	struct relay relay = { .config = config, .once = once, .version = version };
-	char agent[64];
+	struct http_settings settings = http_settings_of(config, version);
 
 	relay.started_ms = relay.moved_ms = clock_boot_ms();
 	decisions_init(&relay);
@@ -377,7 +354,7 @@ int relay_run(const struct config *config, bool once, const char *version, struc
 	if (!relay.outbox)
 		return err_exit_code(e->kind);
 	relay.loop = ev_default_loop(EVFLAG_AUTO);
-	relay.http = new_http(&relay, agent, sizeof(agent), e);
+	relay.http = http_new(relay.loop, &settings, e);
 	if (!relay.http) {
 		outbox_free(relay.outbox);
 		return err_exit_code(e->kind);

@@ -1,0 +1,1 @@
+SELECT o.ctid::text, ({id})::text FROM {table} o WHERE o.ctid = ANY ($1::tid[]) ORDER BY ({id}) DESC

@@ -1,0 +1,1 @@
+DELETE FROM {table} o WHERE ({id}) = ANY ($1::bigint[])

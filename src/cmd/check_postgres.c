@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+// The database, as the relay will meet it: connection, server, table. Nothing is written.
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cmd/check.h"
+#include "pg/schema.h"
+#include "pg/sql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SERVER "postgres"
+#define TABLE "table"
+#define OLDEST_VERSION 130000
+#define ANSWER_MS_MAX 30000 // above statement_timeout of check_begin.sql
+#define POOLER_MS_MAX 5000
+
+static void add_away(struct look *look, const struct err *e)
+{
+	if (!look->gone)
+		findings_add(&look->checkup->findings, SERVER, FINDING_AWAY,
+			     "see whether the server runs, and host and port in postgres.dsn", "%s", e->text);
+	look->gone = true;
+}
+
+// What fails inside the transaction must not end it.
+static bool guard(struct look *look, const char *sql, struct err *e)
+{
+	if (look->gone)
+		return err_set(e, ERR_UNAVAILABLE, "PostgreSQL is away");
+	if (sync_exec(look->db, sql, e))
+		return true;
+	if (e->kind == ERR_UNAVAILABLE)
+		add_away(look, e);
+	return false;
+}
+
+struct pg_result *look_try(struct look *look, const char *sql, const char *const *params, int count,
+			   struct err *e)
+{
+	auto_free char *text = mapping_expand(&look->mapping, sql, NULL);
+	struct pg_result *res;
+	struct err ignored;
+
+	if (!guard(look, "SAVEPOINT outboxd_look", e))
+		return NULL;
+	res = sync_query(look->db, text, params, count, e);
+	if (!res && e->kind == ERR_UNAVAILABLE)
+		add_away(look, e);
+	if (!look->gone)
+		(void)guard(look, "ROLLBACK TO outboxd_look", &ignored);
+	return res;
+}
+
+struct pg_result *look_query(struct look *look, const char *area, const char *what, const char *sql,
+			     const char *const *params, int count)
+{
+	struct err e = { 0 };
+	struct pg_result *res = look_try(look, sql, params, count, &e);
+
+	if (!res && !look->gone)
+		findings_add(
+			&look->checkup->findings, area, FINDING_PROBLEM,
+			"see the error; `outboxd init` makes what is missing, GRANT allows what is denied",
+			"%s cannot be looked at (%s %s)", what, e.sqlstate, e.text);
+	return res;
+}
+
+bool look_field(struct look *look, const struct mapping_field *f, struct err *e)
+{
+	struct err ignored;
+	bool ok;
+
+	if (!guard(look, "SAVEPOINT outboxd_look", e))
+		return false;
+	ok = schema_check_field(look->db, &look->mapping, f, e);
+	return guard(look, "ROLLBACK TO outboxd_look", &ignored) && ok;
+}
+
+static bool is_true(const struct pg_result *res, int row, int col)
+{
+	const char *text = sync_text(res, row, col);
+
+	return text && strcmp(text, "t") == 0;
+}
+
+static int64_t number(const struct pg_result *res, int row, int col)
+{
+	const char *text = sync_text(res, row, col);
+
+	return text ? strtoll(text, NULL, 10) : 0;
+}
+
+// Which server session speaks for us just now; 0 = it did not say.
+static int64_t backend(struct sync *db)
+{
+	struct err ignored;
+	struct pg_result *res = sync_query(db, sql_query_backend, NULL, 0, &ignored);
+	int64_t pid = res ? number(res, 0, 0) : 0;
+
+	sync_free(res);
+	return pid;
+}
+
+// A pooler in transaction mode gives the session of one client to another as soon as no transaction is open.
+static bool shares_sessions(struct look *look)
+{
+	int64_t before = backend(look->db), other_one = 0, after;
+	struct err ignored;
+	struct sync *other = sync_open(look->checkup->config->postgres_dsn, &ignored);
+
+	if (other) {
+		sync_limit(other, POOLER_MS_MAX);
+		if (sync_exec(other, "BEGIN READ ONLY", &ignored))
+			other_one = backend(other);
+	}
+	after = backend(look->db);
+	sync_close(other);
+	return before != after || before == other_one;
+}
+
+static void check_pooler(struct look *look, const struct sync_session *session)
+{
+	struct findings *f = &look->checkup->findings;
+
+	if (backend(look->db) == session->pid) {
+		findings_add(f, SERVER, FINDING_OK, "", "the connection is direct");
+		return;
+	}
+	if (!shares_sessions(look)) {
+		findings_add(f, SERVER, FINDING_OK, "",
+			     "a pooler is between, and leaves each client its session");
+		return;
+	}
+	findings_add(
+		f, SERVER, look->checkup->config->relay_notify ? FINDING_WARNING : FINDING_OK,
+		"name the server itself in postgres.dsn, or set relay.notify = false",
+		"a pooler in transaction mode is between: wake-ups do not pass it, events wait for the next look "
+		"(relay.poll_interval)");
+}
+
+static void check_clock(struct look *look, int64_t theirs_ms, int64_t asked_ms)
+{
+	int64_t now_ms = clock_wall_us() / 1000;
+	int64_t ahead_ms = theirs_ms > now_ms     ? theirs_ms - now_ms
+			   : theirs_ms < asked_ms ? theirs_ms - asked_ms
+						  : 0;
+	bool fine = ahead_ms <= CLOCK_MAX_MS && ahead_ms >= -CLOCK_MAX_MS;
+
+	findings_add(&look->checkup->findings, SERVER, fine ? FINDING_OK : FINDING_WARNING,
+		     "set both clocks by NTP: `timedatectl`; ages and retention are wrong until then",
+		     fine ? "its clock agrees with this host's (%.1f s)"
+			  : "its clock is %.1f s off this host's",
+		     (double)ahead_ms / 1000.0);
+}
+
+static void check_session(struct look *look, const struct sync_session *session)
+{
+	bool plain = !session->tls && !session->local;
+
+	findings_add(&look->checkup->findings, SERVER, plain ? FINDING_WARNING : FINDING_OK,
+		     "add sslmode=verify-full to postgres.dsn",
+		     session->tls ? "the connection is encrypted"
+		     : plain      ? "the connection to another host is not encrypted"
+				  : "the connection stays on this host");
+}
+
+static void check_server(struct look *look)
+{
+	struct findings *f = &look->checkup->findings;
+	int64_t asked_ms = clock_wall_us() / 1000;
+	struct err e = { 0 };
+	struct pg_result *res = sync_query(look->db, sql_query_check_server, NULL, 0, &e);
+	struct sync_session session;
+
+	if (!res) {
+		add_away(look, &e);
+		return;
+	}
+	sync_session(look->db, &session);
+	findings_add(f, SERVER, number(res, 0, 1) >= OLDEST_VERSION ? FINDING_OK : FINDING_PROBLEM,
+		     "upgrade to PostgreSQL 13 or later", "PostgreSQL %s, as %s", sync_text(res, 0, 0),
+		     sync_text(res, 0, 5));
+	if (is_true(res, 0, 2))
+		findings_add(f, SERVER, FINDING_PROBLEM,
+			     "name all hosts in postgres.dsn, with target_session_attrs=read-write",
+			     "this server is a standby");
+	else
+		findings_add(f, SERVER, is_true(res, 0, 3) ? FINDING_PROBLEM : FINDING_OK,
+			     "see default_transaction_read_only of server, database and role",
+			     is_true(res, 0, 3) ? "transactions are read-only here" : "it is the primary");
+	check_session(look, &session);
+	check_clock(look, number(res, 0, 4), asked_ms);
+	sync_free(res);
+	check_pooler(look, &session);
+}
+
+static void check_catalogue(struct look *look)
+{
+	const struct config *c = look->checkup->config;
+	const char *const params[] = { c->retention_keep == 0 ? "t" : "f", c->relay_notify ? "t" : "f",
+				       look->mapping.version_is_id ? "t" : "f" };
+	struct pg_result *res = look_query(look, TABLE, "the catalogue", sql_query_findings, params,
+					   array_len(params));
+
+	for (int r = 0; res && r < sync_rows(res); r++) {
+		bool fine = is_true(res, r, 1), warning = strcmp(sync_text(res, r, 2), "warning") == 0;
+		const char *advice = sync_text(res, r, 4);
+
+		findings_add(&look->checkup->findings, TABLE,
+			     fine      ? FINDING_OK
+			     : warning ? FINDING_WARNING
+				       : FINDING_PROBLEM,
+			     advice ? advice : "", "%s", sync_text(res, r, fine ? 0 : 3));
+	}
+	sync_free(res);
+}
+
+static void check_versions(struct look *look)
+{
+	struct pg_result *res = look_query(look, TABLE, "the versions", sql_query_check_future, NULL, 0);
+	struct err ignored;
+	int64_t count;
+
+	if (!res)
+		return;
+	count = number(res, 0, 0);
+	sync_free(res);
+	findings_add(&look->checkup->findings, TABLE, count ? FINDING_PROBLEM : FINDING_OK,
+		     "its ids went back in a failover or restore; run `outboxd check --raise-sequence`",
+		     count ? "%lld events wait: Elasticsearch holds versions that this table never drew"
+			   : "%lld events wait for versions that this table never drew",
+		     (long long)count);
+	res = look->mapping.version_is_id ? look_try(look, sql_query_check_drawn, NULL, 0, &ignored) : NULL;
+	look->checkup->drawn = res && sync_rows(res) > 0 ? number(res, 0, 0) : 0;
+	sync_free(res);
+}
+
+static void check_table(struct look *look)
+{
+	struct findings *f = &look->checkup->findings;
+	struct pg_result *res = look_query(look, TABLE, look->mapping.table, sql_query_table_kind, NULL, 0);
+	bool exists = res && sync_rows(res) > 0;
+
+	if (res && !exists)
+		findings_add(f, TABLE, FINDING_PROBLEM,
+			     "run `outboxd init`, or correct outbox.table or the search_path of the role",
+			     "there is no table %s", look->mapping.table);
+	sync_free(res);
+	if (!exists)
+		return;
+	findings_add(f, TABLE, FINDING_OK, "", "%s exists", look->mapping.table);
+	check_catalogue(look);
+	check_versions(look);
+	check_rows(look);
+}
+
+void check_postgres(struct checkup *c)
+{
+	struct look look = { .checkup = c };
+	struct err e = { 0 };
+
+	if (!mapping_init(&look.mapping, c->config, &e)) {
+		findings_add(&c->findings, "configuration", FINDING_PROBLEM, "correct outbox.table", "%s",
+			     e.text);
+		return;
+	}
+	look.db = sync_open(c->config->postgres_dsn, &e);
+	if (!look.db)
+		add_away(&look, &e);
+	if (look.db) {
+		sync_limit(look.db, ANSWER_MS_MAX);
+		check_server(&look);
+	}
+	if (guard(&look, sql_query_check_begin, &e))
+		check_table(&look);
+	sync_close(look.db);
+	mapping_done(&look.mapping);
+}

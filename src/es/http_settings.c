@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#include "es/http.h"
+
+#include <stdio.h>
+
+#define ANSWER_MAX ((size_t)64 * 1024 * 1024)
+
+struct http_settings http_settings_of(const struct config *c, const char *version)
+{
+	struct http_settings settings = {
+		.url = c->elasticsearch_url,
+		.username = c->elasticsearch_username,
+		.password_file = c->elasticsearch_password_file,
+		.api_key_file = c->elasticsearch_api_key_file,
+		.ca_file = c->elasticsearch_ca_file,
+		.cert_file = c->elasticsearch_cert_file,
+		.key_file = c->elasticsearch_key_file,
+		.aws_region = c->elasticsearch_aws_region,
+		.gzip = c->elasticsearch_compression == COMPRESSION_GZIP,
+		.timeout_ms = c->elasticsearch_timeout,
+		.answer_max = ANSWER_MAX,
+	};
+
+	snprintf(settings.user_agent, sizeof(settings.user_agent), "outboxd/%s", version);
+	return settings;
+}
