@@ -23,6 +23,7 @@
 struct worker;
 struct keeper;
 struct admin;
+struct relay_watcher;
 
 // Since the start; claimed = the sum of the fates.
 struct tally {
@@ -37,6 +38,7 @@ struct relay {
 	const struct config *config;
 	const char *version;
 	bool once;
+	const struct relay_watcher *watcher; // NULL = nobody watches
 	struct outbox *outbox;
 	struct http *http;
 	struct rng rng;
