@@ -1,6 +1,6 @@
 -- How many rows were delivered per second within the last minute, from the table alone. No index knows processed_at: looked
--- at are the rows below the one that is claimed next, and the newest ones, a limited number of each. Where these do not
--- reach back a minute, they say how long they took.
+-- at are the delivered rows below the one that is claimed next, and the newest rows above it, a limited number of each.
+-- Where these do not reach back a minute, they say how long they took.
 WITH head AS MATERIALIZED (
 	SELECT max(first.id) AS id
 	FROM generate_series(0, 15) AS lane(number)
@@ -10,7 +10,7 @@ WITH head AS MATERIALIZED (
 		ORDER BY ({id}) LIMIT 1) AS first
 ), looked AS (
 	(SELECT 1 AS part, o.processed_at FROM {table} o
-	 WHERE ({id}) <= coalesce((SELECT id FROM head), 9223372036854775807) ORDER BY ({id}) DESC LIMIT 100000)
+	 WHERE o.processed AND ({id}) <= coalesce((SELECT id FROM head), 9223372036854775807) ORDER BY ({id}) DESC LIMIT 100000)
 	UNION ALL
 	(SELECT 2, o.processed_at FROM {table} o WHERE ({id}) > (SELECT id FROM head) ORDER BY ({id}) DESC LIMIT 100000)
 ), part AS (

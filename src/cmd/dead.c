@@ -92,7 +92,7 @@ static void print_one_json(const struct pg_result *res, const char *document)
 	if (document)
 		json_object_set_new(object, "document", json_string(document));
 	json_array_append_new(list, object);
-	json_dumpf(list, stdout, JSON_INDENT(2));
+	json_dumpf(list, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(list);
 }

@@ -98,24 +98,39 @@ static void put_holders(const struct pg_result *res)
 		printf("           and %d more\n", rows - LIST_MAX);
 }
 
+static void put_literal(const char *text)
+{
+	putchar('\'');
+	for (; *text; text++) {
+		const char one[] = { *text, '\0' };
+
+		if (*text == '\'')
+			putchar('\'');
+		table_put_text(one);
+	}
+	putchar('\'');
+}
+
 // What to type against each kind.
 static void put_cure(const struct pg_result *res)
 {
-	const char *kind = cell(res, 0, KIND, ""), *pid = cell(res, 0, HOLDER, "?");
+	const char *kind = cell(res, 0, KIND, ""), *name = cell(res, 0, HOLDER_NAME, "?");
 
-	printf("           Rows deleted or changed since then cannot be vacuumed: the table and its indexes grow, and so does "
-	       "every other table.\n           Ask its owner, or: ");
+	printf("           Rows deleted or changed since then cannot be vacuumed: table and index cannot shrink, and claims get "
+	       "slower.\n           Ask its owner, or: ");
 	if (strcmp(kind, "prepared") == 0) {
-		printf("COMMIT PREPARED or ROLLBACK PREPARED '");
-		table_put_text(cell(res, 0, HOLDER_NAME, "?"));
-		puts("'");
+		printf("ROLLBACK PREPARED ");
+		put_literal(name);
 	} else if (strcmp(kind, "slot") == 0) {
-		printf("SELECT pg_drop_replication_slot('");
-		table_put_text(cell(res, 0, HOLDER_NAME, "?"));
-		puts("'), when nobody needs it");
+		printf("SELECT pg_drop_replication_slot(");
+		put_literal(name);
+		putchar(')');
+	} else if (strcmp(kind, "standby") == 0) {
+		printf("end the long query on that standby, or set hot_standby_feedback = off there");
 	} else {
-		printf("SELECT pg_terminate_backend(%s)\n", pid);
+		printf("SELECT pg_terminate_backend(%s)", cell(res, 0, HOLDER, "?"));
 	}
+	putchar('\n');
 }
 
 static void put_horizon(const struct pg_result *res)
@@ -186,7 +201,7 @@ static void print_json(const struct overview *o)
 			    o->rate ? table_json_cell(o->rate, 0, 0) : json_null());
 	json_object_set_new(object, "lanes", holders_json(o->holders));
 	json_object_set_new(object, "horizon", horizon_json(o->horizon));
-	json_dumpf(object, stdout, JSON_INDENT(2));
+	json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(object);
 }
