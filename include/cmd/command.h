@@ -5,6 +5,7 @@
 
 #include "base/config.h"
 #include "base/err.h"
+#include "pg/mend.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,11 +16,13 @@
 struct call {
 	const struct config *config;
 	const char *version;
-	bool once, print, notify, json, all, raise_sequence;
-	const char *index;  // of a probe, NULL = its own
-	int64_t timeout_ms; // of a probe, 0 = not given
-	const char *ids;    // "12,15", NULL = not given
-	long long limit;
+	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document;
+	// NULL = not given:
+	const char *ids; // "12,15"
+	const char *type, *index, *key;
+	const char *older_than;
+	long long limit;          // 0 = not given
+	int64_t timeout_ms;       // 0 = not given
 	const char *const *words; // the rest of the command line
 	int word_count;
 };
@@ -44,6 +47,8 @@ struct command {
 const struct command *command_find(const char *name); // NULL = no such command
 // The flag of a command, or of any command when that is NULL; NULL = no such flag.
 const struct flag *command_flag_find(const struct command *command, const char *name);
+// The dead events that --id (or the word), --key, --type and --index name.
+struct selection command_selection(const struct call *call);
 void command_print_help(FILE *out);
 void command_print_man(FILE *out, const char *version); // docs/outboxd.8
 
@@ -52,6 +57,7 @@ int cmd_init(const struct call *call, struct err *e);
 int cmd_status(const struct call *call, struct err *e);
 int cmd_dead(const struct call *call, struct err *e);
 int cmd_requeue(const struct call *call, struct err *e);
+int cmd_purge(const struct call *call, struct err *e);
 int cmd_check(const struct call *call, struct err *e);
 int cmd_probe(const struct call *call, struct err *e);
 int cmd_config(const struct call *call, struct err *e);

@@ -7,10 +7,18 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+
+// Told once a second how many events of --once are done, instead of a line in the log.
+struct relay_watcher {
+	void (*show)(void *arg, int64_t done);
+	void *arg;
+};
 
 // Runs until a signal ends it or, with once, until every event that was there at the start is delivered, dead or
 // out of time. Returns the exit code: 0; with once also 65 (some events went dead), 75 (events are left),
-// 78 (the table or mapping cannot be used). *e is filled when it could not even start.
-int relay_run(const struct config *config, bool once, const char *version, struct err *e);
+// 78 (the table or mapping cannot be used). *e is filled when it could not even start. watcher may be NULL.
+int relay_run(const struct config *config, bool once, const char *version,
+	      const struct relay_watcher *watcher, struct err *e);
 
 #endif

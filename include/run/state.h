@@ -24,6 +24,7 @@ struct worker;
 struct keeper;
 struct admin;
 struct service;
+struct relay_watcher;
 
 // Since the start; claimed = the sum of the fates.
 struct tally {
@@ -38,6 +39,7 @@ struct relay {
 	const struct config *config;
 	const char *version;
 	bool once;
+	const struct relay_watcher *watcher; // NULL = nobody watches
 	struct outbox *outbox;
 	struct http *http;
 	struct rng rng;

@@ -19,19 +19,32 @@ static const struct flag json_flags[] = {
 	{ "json", NULL, "for programs" },
 	{ NULL, NULL, NULL },
 };
+#define SELECTION_FLAGS                                                 \
+	{ "id", "IDS", "these events: 12 or 12,15" },                   \
+		{ "key", "ID", "events of the document with this id" }, \
+		{ "type", "TYPE", "refused with this type of error" }, { "index", "NAME", "for this index" }
+
 static const struct flag dead_flags[] = {
-	{ "id", "IDS", "only these events: 12 or 12,15" },
+	SELECTION_FLAGS,
 	{ "limit", "N", "at most so many (100)" },
+	{ "document", NULL, "with a single id: show the document too" },
 	{ "json", NULL, "for programs" },
 	{ NULL, NULL, NULL },
 };
 static const struct flag requeue_flags[] = {
-	{ "id", "IDS", "these events: 12 or 12,15" },
+	SELECTION_FLAGS,
 	{ "all", NULL, "every dead event" },
+	{ "dry-run", NULL, "only say what would happen" },
 	{ "json", NULL, "for programs" },
 	{ NULL, NULL, NULL },
 };
-
+static const struct flag purge_flags[] = {
+	{ "older-than", "DURATION", "12h or 30d (default: retention.keep)" },
+	{ "dead", NULL, "delete events that were given up so long ago; needs --older-than" },
+	{ "dry-run", NULL, "only say how many" },
+	{ "json", NULL, "for programs" },
+	{ NULL, NULL, NULL },
+};
 static const struct flag check_flags[] = {
 	{ "raise-sequence", NULL, "after a failover or restore that lost ids: lift the sequence above them" },
 	{ "json", NULL, "for programs" },
@@ -50,12 +63,14 @@ static const struct command commands[] = {
 	  NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 0, run_flags, cmd_run },
 	{ "init", "create or upgrade the outbox table", "[--print] [--notify]", NEEDS_POSTGRES, 0, init_flags,
 	  cmd_init },
-	{ "status", "how many events are pending, waiting and dead", "[--json]", NEEDS_POSTGRES, 0,
-	  json_flags, cmd_status },
-	{ "dead", "list the events that were given up, with their errors", "[IDS] [--limit N] [--json]",
+	{ "status", "backlog, rate, dead events by reason, who holds lanes, who holds up vacuum", "[--json]",
+	  NEEDS_POSTGRES, 0, json_flags, cmd_status },
+	{ "dead", "list the events that were given up, or show one and how to mend it", "[IDS] [--json]",
 	  NEEDS_POSTGRES, 1, dead_flags, cmd_dead },
-	{ "requeue", "make dead events pending again", "IDS | --all", NEEDS_POSTGRES, 1, requeue_flags,
-	  cmd_requeue },
+	{ "requeue", "make dead events pending again", "IDS | --all | --type ...", NEEDS_POSTGRES, 1,
+	  requeue_flags, cmd_requeue },
+	{ "purge", "delete delivered rows that are old", "[--older-than DURATION]", NEEDS_POSTGRES, 0,
+	  purge_flags, cmd_purge },
 	{ "check", "look at both servers, table, mapping and indexes, and say what to do",
 	  "[--raise-sequence] [--json]", NEEDS_POSTGRES, 0, check_flags, cmd_check },
 	{ "probe", "send an event of its own through the whole path, with the time of each step",

@@ -1,56 +1,143 @@
 // SPDX-License-Identifier: MIT
-// `outboxd status`, `outboxd dead` and `outboxd requeue`.
+#include "base/mem.h"
+#include "cmd/advice.h"
 #include "cmd/command.h"
 #include "cmd/table.h"
-#include "pg/operator.h"
+#include "pg/mend.h"
 #include "pg/sync.h"
 
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define LIST_MAX 100
 
-static int show(struct pg_result *res, const struct call *call, const char *none, const struct err *e)
+// The columns of dead_one.sql.
+enum { ID, CREATED_AT, DEAD_AT, ATTEMPTS, DEAD_SECONDS, INDEX, DOCUMENT_ID, TYPE, ERROR };
+
+struct selection command_selection(const struct call *call)
 {
+	return (struct selection){
+		.ids = call->ids              ? call->ids
+		       : call->word_count > 0 ? call->words[0]
+					      : NULL,
+		.type = call->type,
+		.index = call->index,
+		.key = call->key,
+	};
+}
+
+static bool list(struct mend *m, const struct call *call, struct err *e)
+{
+	struct pg_result *res = mend_list(m, call->limit > 0 ? call->limit : LIST_MAX, e);
+
 	if (!res)
-		return err_exit_code(e->kind);
+		return false;
 	if (sync_rows(res) == 0 && !call->json)
-		printf("%s\n", none);
+		printf("no dead events\n");
 	else
 		table_print(res, call->json);
 	sync_free(res);
-	return 0;
+	return true;
 }
 
-int cmd_status(const struct call *call, struct err *e)
+static void put_field(const char *name, const char *value)
 {
-	return show(operator_status(call->config, e), call, "", e);
+	printf("  %-12s ", name);
+	table_put_text(value ? value : "-");
+	putchar('\n');
+}
+
+static void put_error(const char *text)
+{
+	json_t *error = json_loads(text, 0, NULL), *value;
+	const char *key;
+
+	json_object_foreach(error, key, value)
+	{
+		auto_free char *other = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+
+		put_field(key, other ? other : json_string_value(value));
+	}
+	json_decref(error);
+}
+
+static void print_one(const struct pg_result *res, const char *document)
+{
+	const char *attempts = sync_text(res, 0, ATTEMPTS), *id = sync_text(res, 0, ID);
+	const char *ago = sync_text(res, 0, DEAD_SECONDS);
+
+	printf("event %s was given up %s, ", id, sync_text(res, 0, DEAD_AT));
+	table_put_age(strtod(ago, NULL));
+	printf(" ago, after %s attempt%s\n", attempts, strcmp(attempts, "1") == 0 ? "" : "s");
+	put_field("created", sync_text(res, 0, CREATED_AT));
+	put_error(sync_text(res, 0, ERROR));
+	if (document)
+		put_field("document", document);
+	printf("mend it:  %s\nthen:     outboxd requeue %s\n", advice_for(sync_text(res, 0, TYPE)), id);
+}
+
+static void print_one_json(const struct pg_result *res, const char *document)
+{
+	json_t *list = json_array(), *object = json_object(),
+	       *error = json_loads(sync_text(res, 0, ERROR), 0, NULL);
+
+	for (int c = 0; c < ERROR; c++)
+		json_object_set_new(object, sync_column(res, c), table_json_cell(res, 0, c));
+	json_object_set(object, "status", json_object_get(error, "status"));
+	json_object_set(object, "reason", json_object_get(error, "reason"));
+	json_object_set_new(object, "error", error);
+	json_object_set_new(object, "advice", json_string(advice_for(sync_text(res, 0, TYPE))));
+	if (document)
+		json_object_set_new(object, "document", json_string(document));
+	json_array_append_new(list, object);
+	json_dumpf(list, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	putchar('\n');
+	json_decref(list);
+}
+
+static bool show_one(struct mend *m, const struct call *call, struct err *e)
+{
+	struct pg_result *res = mend_one(m, e), *document = NULL;
+	bool found = res && sync_rows(res) > 0;
+	struct err why = { 0 };
+	const char *text = NULL;
+
+	if (found && call->document) {
+		document = mend_document(m, &why);
+		text = !document ? why.text : sync_rows(document) > 0 ? sync_text(document, 0, 0) : NULL;
+		text = text ? text : "NULL";
+	}
+	if (found && call->json)
+		print_one_json(res, text);
+	else if (found)
+		print_one(res, text);
+	else if (res)
+		puts(call->json ? "[]" : "no dead events");
+	sync_free(document);
+	sync_free(res);
+	return res != NULL;
 }
 
 int cmd_dead(const struct call *call, struct err *e)
 {
-	const char *ids = call->ids ? call->ids : call->word_count > 0 ? call->words[0] : NULL;
-	long long limit = call->limit > 0 ? call->limit : LIST_MAX;
+	const struct selection s = command_selection(call);
+	bool one = s.ids && *s.ids && !strchr(s.ids, ',') && !s.type && !s.index && !s.key;
+	struct desk *d;
+	struct mend *m;
 
-	return show(operator_dead(call->config, ids, limit, e), call, "no dead events", e);
-}
-
-int cmd_requeue(const struct call *call, struct err *e)
-{
-	const char *ids = call->ids ? call->ids : call->word_count > 0 ? call->words[0] : NULL;
-	struct requeued rows;
-
-	if (!ids == !call->all) {
-		err_set(e, ERR_USAGE, "requeue: name the events (outboxd requeue 12,15) or say --all");
+	if (call->document && !one) {
+		err_set(e, ERR_USAGE, "--document: for a single event, such as outboxd dead 12 --document");
 		return err_exit_code(e->kind);
 	}
-	if (!operator_requeue(call->config, ids, &rows, e))
+	d = desk_open(call->config, e);
+	if (!d)
 		return err_exit_code(e->kind);
-	if (call->json)
-		printf("{\"requeued\": %lld, \"superseded\": %lld}\n", rows.pending, rows.superseded);
-	else
-		printf("%lld event%s requeued\n", rows.pending, rows.pending == 1 ? "" : "s");
-	if (rows.superseded > 0 && !call->json)
-		printf("%lld settled: a newer event of the document was delivered meanwhile\n",
-		       rows.superseded);
-	return 0;
+	m = mend_new(d, &s, e);
+	if (m)
+		(void)(one ? show_one(m, call, e) : list(m, call, e));
+	mend_free(m);
+	desk_close(d);
+	return err_exit_code(e->kind);
 }

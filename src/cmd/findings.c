@@ -79,7 +79,8 @@ static void print_line(const json_t *finding)
 	buf_init(&line, 4 * TEXT_MAX);
 	buf_addf(&line, "%-8s %-14s %s%s%s", state, member(finding, "area"), member(finding, "what"),
 		 *advice ? " -> " : "", advice);
-	table_print_line(buf_str(&line));
+	table_put_text(buf_str(&line));
+	putchar('\n');
 }
 
 void findings_print(const struct findings *f, bool json)

@@ -4,6 +4,7 @@
 #include "base/parse.h"
 #include "cmd/command.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,35 +23,48 @@ struct line {
 	bool help, version;
 };
 
+// Where the flags of commands go; --limit is a number and has its own reader.
+static const struct {
+	const char *name;
+	size_t at;
+} switches[] = {
+	{ "once", offsetof(struct call, once) },
+	{ "print", offsetof(struct call, print) },
+	{ "notify", offsetof(struct call, notify) },
+	{ "json", offsetof(struct call, json) },
+	{ "all", offsetof(struct call, all) },
+	{ "raise-sequence", offsetof(struct call, raise_sequence) },
+	{ "dry-run", offsetof(struct call, dry_run) },
+	{ "dead", offsetof(struct call, dead) },
+	{ "document", offsetof(struct call, document) },
+}, texts[] = {
+	{ "id", offsetof(struct call, ids) },
+	{ "type", offsetof(struct call, type) },
+	{ "index", offsetof(struct call, index) },
+	{ "key", offsetof(struct call, key) },
+	{ "older-than", offsetof(struct call, older_than) },
+};
+
 static bool command_flag(struct line *l, const char *name, const char *value, struct err *e)
 {
-	struct call *c = l->call;
-	char *end;
+	char *call = (char *)l->call, *end;
 
-	if (strcmp(name, "once") == 0) {
-		c->once = true;
-	} else if (strcmp(name, "print") == 0) {
-		c->print = true;
-	} else if (strcmp(name, "notify") == 0) {
-		c->notify = true;
-	} else if (strcmp(name, "json") == 0) {
-		c->json = true;
-	} else if (strcmp(name, "all") == 0) {
-		c->all = true;
-	} else if (strcmp(name, "raise-sequence") == 0) {
-		c->raise_sequence = true;
-	} else if (strcmp(name, "index") == 0) {
-		c->index = value;
-	} else if (strcmp(name, "timeout") == 0) {
-		return parse_duration_ms(value ? value : "", &c->timeout_ms, e) ||
+	for (size_t i = 0; i < array_len(switches); i++) {
+		if (strcmp(switches[i].name, name) == 0)
+			*(bool *)(void *)(call + switches[i].at) = true;
+	}
+	for (size_t i = 0; i < array_len(texts); i++) {
+		if (strcmp(texts[i].name, name) == 0)
+			*(const char **)(void *)(call + texts[i].at) = value;
+	}
+	if (strcmp(name, "timeout") == 0)
+		return parse_duration_ms(value ? value : "", &l->call->timeout_ms, e) ||
 		       (err_prefix(e, "--timeout"), e->kind = ERR_USAGE, false);
-	} else if (strcmp(name, "id") == 0) {
-		c->ids = value;
-	} else if (strcmp(name, "limit") == 0) {
+	if (strcmp(name, "limit") == 0) {
 		const char *digits = value ? value : "";
 
-		c->limit = strtoll(digits, &end, 10);
-		if (*end || c->limit < 1)
+		l->call->limit = strtoll(digits, &end, 10);
+		if (*end || l->call->limit < 1)
 			return err_set(e, ERR_USAGE, "--limit: \"%s\" is not a number above 0", digits);
 	}
 	return true;

@@ -37,7 +37,26 @@ static bool is_control(const char *text)
 	return *p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0);
 }
 
-// Text from the table may hold anything; a terminal must not obey it.
+void table_put_text(const char *text)
+{
+	for (; *text; text++)
+		putchar(is_control(text) ? ' ' : *text);
+}
+
+void table_put_age(double seconds)
+{
+	long long s = (long long)seconds;
+
+	if (s < 60)
+		printf("%.1f s", seconds);
+	else if (s < 3600)
+		printf("%lld min %lld s", s / 60, s % 60);
+	else if (s < 86400)
+		printf("%lld h %lld min", s / 3600, s / 60 % 60);
+	else
+		printf("%lld d %lld h", s / 86400, s / 3600 % 24);
+}
+
 static void put(const char *text, int pad, bool last)
 {
 	int n = 0;
@@ -50,12 +69,7 @@ static void put(const char *text, int pad, bool last)
 		printf("%*s", pad - n + 2, "");
 }
 
-void table_print_line(const char *text)
-{
-	put(text, 0, true);
-}
-
-static json_t *json_cell(const struct pg_result *res, int row, int col)
+json_t *table_json_cell(const struct pg_result *res, int row, int col)
 {
 	const char *text = sync_text(res, row, col);
 	json_t *value = NULL;
@@ -73,7 +87,7 @@ static void print_json(const struct pg_result *res)
 		json_t *object = json_object();
 
 		for (int c = 0; c < sync_columns(res); c++) {
-			json_object_set_new(object, sync_column(res, c), json_cell(res, r, c));
+			json_object_set_new(object, sync_column(res, c), table_json_cell(res, r, c));
 		}
 		json_array_append_new(list, object);
 	}

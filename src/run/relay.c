@@ -240,7 +240,9 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 		relay_quit(r, 75);
 		return;
 	}
-	if (++r->ticks % PROGRESS_TICKS == 0)
+	if (r->watcher)
+		r->watcher->show(r->watcher->arg, moved);
+	else if (++r->ticks % PROGRESS_TICKS == 0)
 		log_info("progress", kv_int("delivered", r->tally.fates[FATE_DELIVERED]),
 			 kv_int("superseded", r->tally.fates[FATE_SUPERSEDED]),
 			 kv_int("dead", r->tally.fates[FATE_DEAD]),
@@ -343,9 +345,10 @@ static void log_end(const struct relay *r)
 		 kv_real("seconds", (double)(clock_boot_ms() - r->started_ms) / 1000.0));
 }
 
-int relay_run(const struct config *config, bool once, const char *version, struct err *e)
+int relay_run(const struct config *config, bool once, const char *version,
+	      const struct relay_watcher *watcher, struct err *e)
 {
-	struct relay relay = { .config = config, .once = once, .version = version };
+	struct relay relay = { .config = config, .once = once, .version = version, .watcher = watcher };
 	struct http_settings settings = http_settings_of(config, version);
 
 	relay.started_ms = relay.moved_ms = clock_boot_ms();

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import pty
 import select
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,14 +99,41 @@ class Outboxd:
     def run_once(self, timeout: float = 60) -> Completed:
         return self.run("run", "--once", timeout=timeout)
 
+    def run_on_terminal(self, *arguments: str, timeout: float = 60) -> tuple[int, str]:
+        """Runs one command to its end on a terminal of its own: its exit code, and all that it wrote there."""
+        ours, theirs = pty.openpty()
+        child = process.spawn([str(self._binary), *arguments, *self._flags], env=self._variables(arguments),
+                              stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        written, deadline = b"", time.monotonic() + timeout
+        try:
+            while select.select([ours], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                try:
+                    piece = os.read(ours, 65536)
+                except OSError:  # EIO: nobody has the terminal any more
+                    break
+                written += piece
+            child.wait(max(0.1, deadline - time.monotonic()))
+        finally:
+            child.kill()
+            child.wait()
+            os.close(ours)
+        text = written.decode(errors="replace")
+        assert not any(report in text for report in SANITIZER_REPORTS), text[-20_000:]
+        return child.returncode, text
+
     # -- the daemon
 
     def start(self, *arguments: str) -> None:
+        self.begin("run", *arguments)
+
+    def begin(self, *arguments: str) -> None:
+        """Starts any command in the background; wait, signal and kill9 go to it."""
         if self._run is not None:
             if self._run.is_alive:
                 raise RuntimeError("it is running already")
             self._run.completed()
-        self._run = self._spawn("run", *arguments)
+        self._run = self._spawn(*arguments)
 
     def terminate(self, timeout: float = 30) -> Completed:
         """Asks it to drain and waits for its end."""
@@ -200,13 +229,17 @@ class Outboxd:
             raise RuntimeError("outboxd was not started")
         return self._run
 
-    def _spawn(self, *arguments: str) -> _Run:
+    def _variables(self, arguments: Sequence[str]) -> dict[str, str]:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         environment.update(self._environment)
-        for name, value in {**self._defaults, **self.settings}.items():
+        defaults = self._defaults if arguments[:1] == ("run",) else {}
+        for name, value in {**defaults, **self.settings}.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             environment[f"OUTBOXD_{name.upper()}"] = text
-        return _Run([str(self._binary), *arguments, *self._flags], environment)
+        return environment
+
+    def _spawn(self, *arguments: str) -> _Run:
+        return _Run([str(self._binary), *arguments, *self._flags], self._variables(arguments))
 
 
 class _Run:

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// Where an operator's command works: one blocking connection, and the mapping with which SQL files are filled in.
+#ifndef OUTBOXD_PG_DESK_H
+#define OUTBOXD_PG_DESK_H
+
+#include "base/config.h"
+#include "base/err.h"
+
+struct desk;
+struct pg_result;
+
+struct desk *desk_open(const struct config *config, struct err *e) must_check; // NULL = failed
+void desk_close(struct desk *d);                                               // NULL is fine
+// One statement of sql/queries, in a transaction of its own. NULL = failed; a table that is not ready is ERR_CONFIG with its
+// cure. The caller frees the result with sync_free.
+struct pg_result *desk_query(struct desk *d, const char *sql, const char *const *params, int count,
+			     struct err *e) must_check;
+
+#endif

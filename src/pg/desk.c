@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#include "pg/desk.h"
+
+#include "base/mem.h"
+#include "pg/mapping.h"
+#include "pg/sync.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct desk {
+	struct mapping mapping;
+	struct sync *db;
+	const char *table; // as the configuration writes it
+};
+
+struct desk *desk_open(const struct config *config, struct err *e)
+{
+	struct desk *d = mem_calloc(1, sizeof(*d));
+
+	d->table = config->outbox_table;
+	if (!mapping_init(&d->mapping, config, e)) {
+		free(d);
+		return NULL;
+	}
+	d->db = sync_open(config->postgres_dsn, e);
+	if (d->db)
+		return d;
+	desk_close(d);
+	return NULL;
+}
+
+void desk_close(struct desk *d)
+{
+	if (!d)
+		return;
+	sync_close(d->db);
+	mapping_done(&d->mapping);
+	free(d);
+}
+
+// A missing table or column has one cure.
+static void advise(const struct desk *d, struct err *e)
+{
+	if (strcmp(e->sqlstate, "42P01") != 0 && strcmp(e->sqlstate, "42703") != 0)
+		return;
+	e->kind = ERR_CONFIG;
+	err_prefix(e, "table %s is not ready, run `outboxd init`", d->table);
+}
+
+struct pg_result *desk_query(struct desk *d, const char *sql, const char *const *params, int count,
+			     struct err *e)
+{
+	auto_free char *text = mapping_expand(&d->mapping, sql, NULL);
+	struct pg_result *res = sync_query(d->db, text, params, count, e);
+
+	if (!res)
+		advise(d, e);
+	return res;
+}
