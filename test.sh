@@ -56,5 +56,7 @@ step "model of the protocol: what must hold holds, what must break breaks" tests
 export OUTBOXD_BIN=$PWD/build/asan/src/cmd/outboxd
 step "fault campaign: what is planted is found" tests/campaign/run --self-test
 step "fault campaign, short form" tests/campaign/run --seconds 120 --seed 12 --relays 3
+step "alert rules and dashboard" tests/rules/run
+step "status page in a real Chromium" tests/page/run
 echo "integration tests: real PostgreSQL, real Elasticsearch, the sanitized daemon"
 /usr/bin/python3 -m pytest -c tests/pytest.ini --durations=10 "$@" tests/integration

@@ -1,4 +1,4 @@
--- Dead events for the status page, as one JSON text; one more than asked for says that there are more.
+-- Dead events for the status page, as one JSON text.
 SELECT coalesce(json_agg(d), '[]')::text
 FROM (SELECT ({id})::bigint AS id, to_char(o.dead_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS dead_at,
              o.attempts, o.error->>'index' AS index, o.error->>'id' AS document_id, (o.error->>'status')::int AS status,

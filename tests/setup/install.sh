@@ -12,7 +12,8 @@ build=(gcc cmake ninja-build pkg-config libpq-dev libcurl4-openssl-dev libjansso
 demo=("${build[@]}" postgresql maven 'openjdk-21-jre-headless|openjdk-17-jre-headless|default-jre-headless'
 	python3 python3-psycopg)
 test=("${demo[@]}" 'clang-19|clang' 'libclang-rt-19-dev|libclang-rt-dev' 'clang-format-19|clang-format'
-	'clang-tidy-19|clang-tidy' libcmocka-dev python3-pytest spin 'nginx-light|nginx' pgbouncer prometheus git)
+	'clang-tidy-19|clang-tidy' libcmocka-dev python3-pytest spin 'nginx-light|nginx' pgbouncer git
+	'chromium|chromium-browser' 'chromium-driver|chromium-chromedriver' python3-selenium prometheus python3-yaml)
 systemd=("${test[@]}" podman runc debootstrap) # tests/systemd/run
 
 say() { printf 'install: %s\n' "$*"; }
@@ -50,8 +51,8 @@ first_available() {
 	die "no package for: $*"
 }
 
-# We need the programs of PostgreSQL, nginx and pgbouncer, never their services: tests start their own servers in scratch
-# folders. These two files keep the packages from creating a cluster and from starting anything; both are gone again
+# We need the programs of PostgreSQL, nginx, pgbouncer and Prometheus, never their services: tests start their own
+# servers in scratch folders. These two files keep the packages from creating a cluster and from starting anything; both are gone again
 # when this script ends. A file that somebody else put there is respected and left alone.
 no_cluster=/etc/postgresql-common/createcluster.d/outboxd.conf
 no_services=/usr/sbin/policy-rc.d
@@ -78,10 +79,13 @@ install_packages() {
 	drop_into "$no_cluster" 644 'create_main_cluster = false'
 	drop_into "$no_services" 755 $'#!/bin/sh\nexit 101'
 	apt_get install "$@"
-	# nginx has just come, so nobody counts on its service: it must not take port 80 at the next boot.
-	if [[ " $* " == *' nginx'* ]] && command -v systemctl >/dev/null; then
-		as_root systemctl --quiet disable nginx.service
-	fi
+	# These have just come, so nobody counts on their services: none may take a port at the next boot.
+	local service
+	for service in nginx prometheus; do
+		if [[ " $* " == *" $service"* ]] && command -v systemctl >/dev/null; then
+			as_root systemctl --quiet disable "$service.service"
+		fi
+	done
 }
 
 profile=${1:-}
