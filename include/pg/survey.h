@@ -26,7 +26,7 @@ struct horizon_holder {
 	char kind[16]; // "" = nobody for longer than a minute
 	int64_t pid;   // 0 = none
 	char name[64], user[64];
-	double age_seconds;
+	double age_seconds; // -1 = nobody can say
 };
 void backlog_done(struct backlog *b);
 void survey_count(struct survey *s, struct conn *c);

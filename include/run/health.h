@@ -20,6 +20,8 @@ struct health {
 	struct metrics metrics;
 	struct backlog backlog;
 	struct horizon_holder holder;
+	char held_by[64]; // whom we have seen holding it, since when
+	int64_t held_ms;
 	int64_t counted_ms; // when; 0 = not yet
 	int64_t pinned_said_ms;
 	// The last troubles, newest at (noted - 1) % HEALTH_NOTES.

@@ -101,7 +101,7 @@ void survey_read(const struct pg_result *res, int step, int row, struct backlog 
 		ret_holder->pid = value_get_int(res, row, 1);
 		copy_text(res, row, 2, ret_holder->name, sizeof(ret_holder->name));
 		copy_text(res, row, 3, ret_holder->user, sizeof(ret_holder->user));
-		ret_holder->age_seconds = value_get_real(res, row, 4);
+		ret_holder->age_seconds = value_is_null(res, row, 4) ? -1 : value_get_real(res, row, 4);
 	}
 }
 

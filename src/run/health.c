@@ -26,12 +26,24 @@ void health_trouble(struct relay *r, enum trouble_kind kind, const char *event, 
 	snprintf(h->why[kind], sizeof(h->why[kind]), "%s", text);
 }
 
+// Of a slot or a standby nobody can say since when it holds the horizon: then since we have seen it.
+static void date_holder(struct health *h, int64_t now_ms)
+{
+	if (strcmp(h->held_by, h->holder.name) != 0) {
+		snprintf(h->held_by, sizeof(h->held_by), "%s", h->holder.name);
+		h->held_ms = now_ms;
+	}
+	if (h->holder.age_seconds < 0)
+		h->holder.age_seconds = (double)(now_ms - h->held_ms) / 1000.0;
+}
+
 void health_counted(struct relay *r)
 {
 	struct health *h = &r->health;
 	int64_t now_ms = clock_boot_ms();
 
 	h->counted_ms = now_ms;
+	date_holder(h, now_ms);
 	if (h->holder.age_seconds < PINNED_SECONDS) {
 		if (h->pinned_said_ms)
 			log_info("horizon_free", kv_str("then", "dead rows can be vacuumed again"));

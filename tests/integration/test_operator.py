@@ -14,7 +14,7 @@ import pytest
 from conftest import OutboxdFactory
 from helpers import dead, init, publish_many, undelivered
 
-from harness import Database, Elastic, Outboxd, wait_until
+from harness import Database, Elastic, Outboxd, Postgres, wait_until
 
 ODD_KEYS = ["it's", '"q"', "a\\b", "{1,2}", "100%", "$1", "--all", "a b", "ümlaut", "\x1b[2J", "x;y", "NULL"]
 CHUNK = 5000  # rows of one transaction of requeue and purge
@@ -191,8 +191,7 @@ class TestHorizon:
             with db.connect() as holder:
                 holder.execute("BEGIN; SELECT pg_current_xact_id()")
                 assert state(little)["horizon"] is None
-                db.execute("DO $$ BEGIN FOR n IN 1..10001 LOOP BEGIN INSERT INTO burnt VALUES (n); "
-                           "EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$")
+                burn(db)
                 horizon, text = state(little)["horizon"], little.run("status").stdout
                 pid = holder.info.backend_pid
         finally:
@@ -200,6 +199,40 @@ class TestHorizon:
             db.execute("DROP ROLE sees_less")
         assert horizon["pid"] == pid and horizon["age_seconds"] is None and horizon["transactions"] > 10_000
         assert "for a hidden time" in text and f"pg_terminate_backend({pid})" in text
+
+
+    def test_a_query_on_a_standby(self) -> None:
+        """With a slot it is the slot that holds, without one the walsender; nobody knows since when."""
+        with Postgres() as primary:
+            primary.execute("SELECT pg_create_physical_replication_slot('its_a_slot')")
+            db = primary.createdb()
+            cli = Outboxd(postgres_dsn=db.dsn, elasticsearch_url="http://127.0.0.1:1")
+            init(cli)
+            db.execute("CREATE TABLE burnt (n int)")
+            with primary.standby() as standby:
+                for slot, kind in (("its_a_slot", "slot"), ("", "standby")):
+                    standby.configure({"hot_standby_feedback": "on", "primary_slot_name": slot, "wal_receiver_status_interval": 1})
+                    standby.restart()
+                    with standby.connect(db.name) as reader:
+                        reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                        reader.execute("SELECT count(*) FROM outbox")
+                        burn(db)
+                        horizon = wait_until(lambda: state(cli)["horizon"], 60, "the standby's word")
+                        text = cli.run("status").stdout
+                    assert horizon == {**horizon, "kind": kind, "age_seconds": None}
+                    if slot:
+                        assert "replication slot" in text and "SELECT pg_drop_replication_slot('its_a_slot')\n" in text
+                        standby.stop()
+                        primary.execute("SELECT pg_drop_replication_slot('its_a_slot')")
+                        standby.start()
+                    else:
+                        assert "hot_standby_feedback = off" in text
+
+
+def burn(db: Database) -> None:
+    """More transactions than a holder may be behind unnoticed."""
+    db.execute("DO $$ BEGIN FOR n IN 1..10001 LOOP BEGIN INSERT INTO burnt VALUES (n); "
+               "EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$")
 
 
 class TestDead:
