@@ -15,5 +15,8 @@ void desk_close(struct desk *d);                                               /
 // cure. The caller frees the result with sync_free.
 struct pg_result *desk_query(struct desk *d, const char *sql, const char *const *params, int count,
 			     struct err *e) must_check;
+// The same after `first`, which sets something, in one transaction that only reads.
+struct pg_result *desk_read(struct desk *d, const char *first, const char *sql, const char *const *params,
+			    int count, struct err *e) must_check;
 
 #endif

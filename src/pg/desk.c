@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "pg/mapping.h"
+#include "pg/sql.h"
 #include "pg/sync.h"
 
 #include <stdlib.h>
@@ -57,4 +58,21 @@ struct pg_result *desk_query(struct desk *d, const char *sql, const char *const 
 	if (!res)
 		advise(d, e);
 	return res;
+}
+
+struct pg_result *desk_read(struct desk *d, const char *first, const char *sql, const char *const *params,
+			    int count, struct err *e)
+{
+	struct pg_result *res = NULL;
+	struct err after = { 0 };
+
+	if (!sync_exec(d->db, "BEGIN READ ONLY", e))
+		return NULL;
+	if (sync_exec(d->db, first, e))
+		res = desk_query(d, sql, params, count, e);
+	if (sync_exec(d->db, sql_query_commit, &after) || !res)
+		return res; // a commit after a failure rolls back
+	*e = after;
+	sync_free(res);
+	return NULL;
 }

@@ -118,7 +118,8 @@ bool mend_plan(struct mend *m, struct requeue_plan *ret, struct err *e)
 {
 	m->params[SELECTION_PARAMS] = TEXT(MEND_SETTLE_ROWS);
 	sync_free(m->plan);
-	m->plan = desk_query(m->desk, sql_query_requeue_plan, m->params, SELECTION_PARAMS + 1, e);
+	m->plan = desk_read(m->desk, sql_query_requeue_settings, sql_query_requeue_plan, m->params,
+			    SELECTION_PARAMS + 1, e);
 	if (!m->plan)
 		return false;
 	*ret = (struct requeue_plan){ .dead = number(m->plan, 0), .moved = number(m->plan, 1) };
