@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "run/service.h"
 #include "run/state.h"
 
 #include <assert.h>
@@ -335,6 +336,7 @@ void keeper_print_fsm(FILE *out)
 
 static void connect_now(struct keeper *k)
 {
+	service_beat(k->relay->service);
 	conn_open(k->conn, CONNECT_TIMEOUT_MS);
 }
 

@@ -49,12 +49,17 @@ static void describe(const struct relay *r, struct buf *out)
 		buf_addf(out, "; %.*s", (int)strcspn(line, "\n"), line);
 }
 
+void service_beat(const struct service *s)
+{
+	if (ev_is_active(&s->beat))
+		sd_notify("WATCHDOG=1", "");
+}
+
 static void on_beat(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	(void)loop;
-	(void)timer;
 	(void)revents;
-	sd_notify("WATCHDOG=1", "");
+	service_beat(timer->data);
 }
 
 static void on_status(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -77,19 +82,30 @@ static void on_status(struct ev_loop *loop, ev_timer *timer, int revents)
 	memcpy(s->said, text, sizeof(text));
 }
 
+static void start(struct ev_loop *loop, ev_timer *timer)
+{
+	ev_timer_start(loop, timer);
+	ev_feed_event(loop, timer, EV_TIMER);
+}
+
 struct service *service_new(struct relay *r)
 {
 	struct service *s = mem_calloc(1, sizeof(*s));
 	double half = (double)sd_watchdog_us() / 2e6;
 
 	s->relay = r;
-	ev_timer_init(&s->beat, on_beat, 0., half > LEAST_BEAT_S ? half : LEAST_BEAT_S);
-	ev_timer_init(&s->status, on_status, 0., STATUS_S);
-	s->status.data = s;
-	if (half > 0)
-		ev_timer_start(r->loop, &s->beat);
+	s->beat.data = s->status.data = s;
+	if (half < LEAST_BEAT_S)
+		half = LEAST_BEAT_S;
+	ev_timer_init(&s->beat, on_beat, half, half);
+	ev_timer_init(&s->status, on_status, STATUS_S, STATUS_S);
+	// Both begin before the workers connect, see service_beat: READY must not wait for a name server.
+	ev_set_priority(&s->beat, EV_MAXPRI);
+	ev_set_priority(&s->status, EV_MAXPRI);
+	if (sd_watchdog_us() > 0)
+		start(r->loop, &s->beat);
 	if (!r->once)
-		ev_timer_start(r->loop, &s->status);
+		start(r->loop, &s->status);
 	return s;
 }
 

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "pg/sqlstate.h"
 #include "run/machine.h"
+#include "run/service.h"
 
 #include <string.h>
 
@@ -291,6 +292,7 @@ void worker_check_left(struct worker *w)
 
 void worker_act_connect(struct worker *w)
 {
+	service_beat(w->relay->service);
 	conn_open(w->conn, CONNECT_TIMEOUT_MS);
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -46,6 +47,25 @@ def test_both_servers_down_is_no_reason_not_to_start(service: Service) -> None:
     service.wait_property("StatusText", "PostgreSQL is away: ")
     service.wait_property("StatusText", "Elasticsearch is away")
     assert service.property("NRestarts") == "0"
+
+
+def test_a_silent_name_server_is_no_hung_loop(machine: Machine, service: Service) -> None:
+    """Each look-up of libpq stops the loop for 10 s, and there are five connections."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as name_server:
+        name_server.bind(("127.0.0.77", 53))
+        machine.write("/etc/outboxd/resolv.conf", "nameserver 127.0.0.77\n")
+        service.configure(config("host=db.shop.test user=x", f"http://127.0.0.1:{free_port()}"))
+        service.drop_in(BindReadOnlyPaths="/etc/outboxd/resolv.conf:/etc/resolv.conf")
+
+        service.systemctl("start")
+
+        started = int(service.property("ActiveEnterTimestampMonotonic"))
+        wait_until(lambda: int(service.property("WatchdogTimestampMonotonic")) > started + 40_000_000, 120,
+                   "a beat after more than WatchdogSec", every=1)
+        service.wait_property("StatusText", "PostgreSQL is away: could not translate host name")
+        assert service.property("NRestarts") == "0"
+        # The stop would wait for the look-up too.
+        service.systemctl("kill", "--signal=KILL")
 
 
 def test_it_delivers_and_tells_how_it_is_doing(service: Service, db: Database, elastic: Elastic, index: str,
