@@ -42,6 +42,7 @@ enum survey_question {
 	SURVEY_REQUEUE, // two int8: rows made pending, rows settled. ids
 	SURVEY_QUESTION_COUNT_
 };
+bool survey_is_answer(enum survey_question q, int step); // of its script: is a row of the step the one?
 void survey_ask(struct survey *s, struct conn *c, enum survey_question q, int64_t number, const char *ids);
 
 #endif

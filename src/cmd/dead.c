@@ -44,7 +44,11 @@ static bool list(struct mend *m, const struct call *call, struct err *e)
 
 static void put_field(const char *name, const char *value)
 {
-	printf("  %-12s ", name);
+	int pad = 12 - (int)strlen(name);
+
+	printf("  ");
+	table_put_text(name); // of the error's own making, too
+	printf("%*s", pad > 0 ? pad + 1 : 1, "");
 	table_put_text(value ? value : "-");
 	putchar('\n');
 }
@@ -63,7 +67,13 @@ static void put_error(const char *text)
 	json_decref(error);
 }
 
-static void print_one(const struct pg_result *res, const char *document)
+// NULL = SQL NULL, or that the mapping fails on it: then `why` says so.
+struct document {
+	const char *text;
+	const char *why;
+};
+
+static void print_one(const struct pg_result *res, const struct document *document)
 {
 	const char *attempts = sync_text(res, 0, ATTEMPTS), *id = sync_text(res, 0, ID);
 	const char *ago = sync_text(res, 0, DEAD_SECONDS);
@@ -74,23 +84,35 @@ static void print_one(const struct pg_result *res, const char *document)
 	put_field("created", sync_text(res, 0, CREATED_AT));
 	put_error(sync_text(res, 0, ERROR));
 	if (document)
-		put_field("document", document);
+		put_field("document", document->why    ? document->why
+				      : document->text ? document->text
+						       : "NULL");
 	printf("mend it:  %s\nthen:     outboxd requeue %s\n", advice_for(sync_text(res, 0, TYPE)), id);
 }
 
-static void print_one_json(const struct pg_result *res, const char *document)
+static void set_member(json_t *object, const char *name, const json_t *from)
+{
+	json_t *value = json_object_get(from, name);
+
+	json_object_set(object, name, value ? value : json_null());
+}
+
+static void print_one_json(const struct pg_result *res, const struct document *document)
 {
 	json_t *list = json_array(), *object = json_object(),
 	       *error = json_loads(sync_text(res, 0, ERROR), 0, NULL);
 
 	for (int c = 0; c < ERROR; c++)
 		json_object_set_new(object, sync_column(res, c), table_json_cell(res, 0, c));
-	json_object_set(object, "status", json_object_get(error, "status"));
-	json_object_set(object, "reason", json_object_get(error, "reason"));
+	set_member(object, "status", error);
+	set_member(object, "reason", error);
 	json_object_set_new(object, "error", error);
 	json_object_set_new(object, "advice", json_string(advice_for(sync_text(res, 0, TYPE))));
 	if (document)
-		json_object_set_new(object, "document", json_string(document));
+		json_object_set_new(object, "document",
+				    document->text ? json_string(document->text) : json_null());
+	if (document && document->why)
+		json_object_set_new(object, "document_error", json_string(document->why));
 	json_array_append_new(list, object);
 	json_dumpf(list, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
@@ -102,17 +124,17 @@ static bool show_one(struct mend *m, const struct call *call, struct err *e)
 	struct pg_result *res = mend_one(m, e), *document = NULL;
 	bool found = res && sync_rows(res) > 0;
 	struct err why = { 0 };
-	const char *text = NULL;
+	struct document shown = { 0 };
 
 	if (found && call->document) {
 		document = mend_document(m, &why);
-		text = !document ? why.text : sync_rows(document) > 0 ? sync_text(document, 0, 0) : NULL;
-		text = text ? text : "NULL";
+		shown.text = document && sync_rows(document) > 0 ? sync_text(document, 0, 0) : NULL;
+		shown.why = document ? NULL : why.text;
 	}
 	if (found && call->json)
-		print_one_json(res, text);
+		print_one_json(res, call->document ? &shown : NULL);
 	else if (found)
-		print_one(res, text);
+		print_one(res, call->document ? &shown : NULL);
 	else if (res)
 		puts(call->json ? "[]" : "no dead events");
 	sync_free(document);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // `outboxd status`: one screen.
+#include "base/buf.h"
 #include "cmd/command.h"
 #include "cmd/table.h"
 #include "pg/overview.h"
@@ -100,14 +101,16 @@ static void put_holders(const struct pg_result *res)
 
 static void put_literal(const char *text)
 {
-	putchar('\'');
-	for (; *text; text++) {
-		const char one[] = { *text, '\0' };
+	auto_buf literal = { 0 };
 
+	buf_init(&literal, 4096);
+	for (; *text; text++) {
 		if (*text == '\'')
-			putchar('\'');
-		table_put_text(one);
+			buf_addc(&literal, '\'');
+		buf_addc(&literal, *text);
 	}
+	putchar('\'');
+	table_put_text(buf_str(&literal));
 	putchar('\'');
 }
 

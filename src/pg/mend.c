@@ -151,7 +151,6 @@ static bool move_on(struct mend *m, const struct pg_result *chunk)
 bool mend_next(struct mend *m, enum mend_verb verb, int64_t older_ms, int64_t *ret_rows, bool *ret_more,
 	       struct err *e)
 {
-	const char *sql = verb == MEND_REQUEUE ? sql_query_requeue_chunk : sql_query_purge_dead;
 	char older[32], hash[32], id[32];
 	struct pg_result *chunk;
 	bool ok = true;
@@ -171,7 +170,10 @@ bool mend_next(struct mend *m, enum mend_verb verb, int64_t older_ms, int64_t *r
 	if (number(chunk, 0) > 0) {
 		const char *const rows[] = { sync_text(chunk, 0, 1), sync_text(chunk, 0, 2) };
 
-		ok = count_rows(m->desk, sql, rows, 2, ret_rows, e);
+		if (verb == MEND_REQUEUE)
+			ok = count_rows(m->desk, sql_query_requeue_chunk, &rows[1], 1, ret_rows, e);
+		else
+			ok = count_rows(m->desk, sql_query_purge_dead, rows, 2, ret_rows, e);
 	}
 	*ret_more = move_on(m, chunk);
 	sync_free(chunk);

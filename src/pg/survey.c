@@ -11,17 +11,19 @@
 
 #define STEP_BACKLOG 2
 #define STEP_HORIZON 3
+#define STEP_ANSWER 2
 
 enum { PARAM_NONE, PARAM_NUMBER, PARAM_IDS };
 
 static const struct question_row {
 	const char *sql;
 	int param;
+	const char *settings; // in a transaction with these; NULL = alone
 } questions[SURVEY_QUESTION_COUNT_] = {
 	[SURVEY_HIGHEST] = { sql_query_highest, PARAM_NONE },
 	[SURVEY_LEFT] = { sql_query_left, PARAM_NUMBER },
 	[SURVEY_DEAD] = { sql_query_dead_list, PARAM_NUMBER },
-	[SURVEY_REQUEUE] = { sql_query_requeue, PARAM_IDS },
+	[SURVEY_REQUEUE] = { sql_query_requeue, PARAM_IDS, sql_query_requeue_settings },
 };
 
 struct survey {
@@ -115,9 +117,22 @@ void survey_ask(struct survey *s, struct conn *c, enum survey_question q, int64_
 		value_int8(&n, number);
 		param = param_binary(&n);
 	}
-	conn_run(c,
-		 &(struct step){ .sql = s->question[q],
-				 .params = &param,
-				 .param_count = questions[q].param != PARAM_NONE },
-		 1);
+	const struct step steps[] = {
+		{ .sql = sql_query_begin },
+		{ .sql = questions[q].settings },
+		[STEP_ANSWER] = { .sql = s->question[q],
+				  .params = &param,
+				  .param_count = questions[q].param != PARAM_NONE },
+		{ .sql = sql_query_commit },
+	};
+
+	if (questions[q].settings)
+		conn_run(c, steps, array_len(steps));
+	else
+		conn_run(c, &steps[STEP_ANSWER], 1);
+}
+
+bool survey_is_answer(enum survey_question q, int step)
+{
+	return step == (questions[q].settings ? STEP_ANSWER : 0);
 }

@@ -198,7 +198,7 @@ static bool on_row(void *arg, int step, const struct pg_result *res, int row)
 		outbox_read_purge(res, row, &k->purge);
 	else if (k->state == K_COUNTING)
 		survey_read(res, step, row, &k->relay->health.backlog, &k->relay->health.holder);
-	else if (k->state == K_ASKING)
+	else if (k->state == K_ASKING && survey_is_answer(k->first->what, step))
 		answer(k, res, NULL);
 	return true;
 }

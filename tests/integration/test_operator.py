@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -291,12 +292,33 @@ class TestDead:
         done = failing.run("dead", "1", "--document")
         assert done.exit_code == 0 and "division by zero" in done.stdout
 
+        (event,) = json.loads(failing.run("dead", "1", "--document", "--json").stdout)
+        assert event["document"] is None and "division by zero" in event["document_error"]
+
+    def test_names_of_fields_are_text_as_well(self, db: Database, cli: Outboxd) -> None:
+        db.execute("UPDATE outbox SET error = '{\"a\\u001b[2J\\u009b\": \"v\"}' WHERE id = 1")
+        text = cli.run("dead", "1").stdout
+        assert rest_is_plain(text) and re.search(r"^  a.*v$", text, re.MULTILINE)
+        (event,) = json.loads(cli.run("dead", "1", "--json").stdout)
+        assert event["status"] is None and event["reason"] is None
+
     def test_what_is_not_dead(self, cli: Outboxd) -> None:
         assert cli.run("dead", "99").stdout == "no dead events\n"
         assert json.loads(cli.run("dead", "99", "--json").stdout) == []
 
 
 class TestRequeue:
+    def test_a_row_that_is_being_edited_is_waited_for(self, db: Database, cli: Outboxd) -> None:
+        """It has moved to another place in the table by then."""
+        bury(db, 3)
+        with db.connect() as editor, ThreadPoolExecutor() as pool:
+            editor.execute("BEGIN")
+            editor.execute("UPDATE outbox SET data = '{\"mended\": true}' WHERE id = 2")
+            done = pool.submit(cli.run, "requeue", "--all", "--json")
+            wait_until(lambda: db.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), 10, "a wait")
+            editor.execute("COMMIT")
+            assert json.loads(done.result().stdout) == {"requeued": 3, "superseded": 0}
+
     def test_filters_and_dry_run(self, db: Database, cli: Outboxd) -> None:
         bury(db, 3, kind="one")
         bury(db, 2, kind="two", index="others")
