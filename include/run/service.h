@@ -11,6 +11,6 @@ void service_free(struct service *s);
 void service_stopping(struct service *s); // a signal came, the drain begins
 // Something comes that may block the loop for a while: libpq looks names up before it returns, and a silent name server
 // costs 10 s each time. Workers that connect one after the other must not look like a loop that hangs.
-void service_beat(const struct service *s);
+void service_beat(struct service *s);
 
 #endif

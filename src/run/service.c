@@ -49,7 +49,7 @@ static void describe(const struct relay *r, struct buf *out)
 		buf_addf(out, "; %.*s", (int)strcspn(line, "\n"), line);
 }
 
-void service_beat(const struct service *s)
+void service_beat(struct service *s)
 {
 	if (ev_is_active(&s->beat))
 		sd_notify("WATCHDOG=1", "");
