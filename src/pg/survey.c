@@ -20,9 +20,9 @@ static const struct question_row {
 	int param;
 	const char *settings; // in a transaction with these; NULL = alone
 } questions[SURVEY_QUESTION_COUNT_] = {
-	[SURVEY_HIGHEST] = { sql_query_highest, PARAM_NONE },
-	[SURVEY_LEFT] = { sql_query_left, PARAM_NUMBER },
-	[SURVEY_DEAD] = { sql_query_dead_list, PARAM_NUMBER },
+	[SURVEY_HIGHEST] = { sql_query_highest, PARAM_NONE, NULL },
+	[SURVEY_LEFT] = { sql_query_left, PARAM_NUMBER, NULL },
+	[SURVEY_DEAD] = { sql_query_dead_list, PARAM_NUMBER, NULL },
 	[SURVEY_REQUEUE] = { sql_query_requeue, PARAM_IDS, sql_query_requeue_settings },
 };
 
