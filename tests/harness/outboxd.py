@@ -97,11 +97,15 @@ class Outboxd:
     # -- the daemon
 
     def start(self, *arguments: str) -> None:
+        self.begin("run", *arguments)
+
+    def begin(self, *arguments: str) -> None:
+        """Starts any command in the background; wait, signal and kill9 go to it."""
         if self._run is not None:
             if self._run.is_alive:
                 raise RuntimeError("it is running already")
             self._run.completed()
-        self._run = self._spawn("run", *arguments)
+        self._run = self._spawn(*arguments)
 
     def terminate(self, timeout: float = 30) -> Completed:
         """Asks it to drain and waits for its end."""
