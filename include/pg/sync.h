@@ -13,6 +13,9 @@ struct pg_result;
 
 struct sync *sync_open(const char *dsn, struct err *e) must_check; // NULL = failed
 void sync_close(struct sync *s);                                   // NULL is fine
+// After a sync_open that failed: is somebody there, who refuses this user, password or database? A server that is
+// starting or stopping is not there.
+bool sync_answers(const char *dsn);
 // A statement that takes longer is given up, and with it the connection; 0 = no limit.
 void sync_limit(struct sync *s, int64_t limit_ms);
 struct sync_session {

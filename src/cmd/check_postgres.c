@@ -19,8 +19,22 @@ static void add_away(struct look *look, const struct err *e)
 {
 	if (!look->gone)
 		findings_add(&look->checkup->findings, SERVER, FINDING_AWAY,
-			     "see whether the server runs, and host and port in postgres.dsn", "%s", e->text);
+			     "see whether the server runs, and host, port and sslmode in postgres.dsn", "%s",
+			     e->text);
 	look->gone = true;
+}
+
+// Waiting does not cure what a server that answers says.
+static void add_unconnected(struct look *look, const struct err *e)
+{
+	if (!sync_answers(look->checkup->config->postgres_dsn)) {
+		add_away(look, e);
+		return;
+	}
+	look->gone = true;
+	findings_add(&look->checkup->findings, SERVER, FINDING_PROBLEM,
+		     "see user, password and database in postgres.dsn, and pg_hba.conf of the server", "%s",
+		     e->text);
 }
 
 // What fails inside the transaction must not end it.
@@ -267,7 +281,7 @@ void check_postgres(struct checkup *c)
 	}
 	look.db = sync_open(c->config->postgres_dsn, &e);
 	if (!look.db)
-		add_away(&look, &e);
+		add_unconnected(&look, &e);
 	if (look.db) {
 		sync_limit(look.db, ANSWER_MS_MAX);
 		check_server(&look);

@@ -47,6 +47,14 @@ struct sync *sync_open(const char *dsn, struct err *e)
 	return NULL;
 }
 
+bool sync_answers(const char *dsn)
+{
+	static const char *const keys[] = { "connect_timeout", "dbname", NULL };
+	const char *const values[] = { "3", dsn, NULL };
+
+	return PQpingParams(keys, values, 1) == PQPING_OK;
+}
+
 void sync_session(const struct sync *s, struct sync_session *ret)
 {
 	const char *host = PQhost(s->pg), *address = PQhostaddr(s->pg);

@@ -89,6 +89,15 @@ def test_postgres_is_away(ready: OutboxdFactory, db: Database) -> None:
     assert "the cluster is green" in done.stdout
 
 
+@pytest.mark.parametrize("wrong", [{"user": "nobody_here"}, {"dbname": "nowhere"}])
+def test_postgres_answers_and_refuses(wrong: dict[str, str], ready: OutboxdFactory, postgres: Postgres, db: Database) -> None:
+    """Waiting does not cure that: it is no server that is away."""
+    dsn = postgres.dsn(**{"dbname": db.name, **wrong})
+    done = ready(postgres_dsn=dsn).run("check")
+    problem(done, "postgres ", "does not exist", "see user, password and database in postgres.dsn")
+    assert "the cluster is green" in done.stdout
+
+
 def test_elasticsearch_is_away(ready: OutboxdFactory) -> None:
     """... and the database is looked at all the same."""
     done = ready(elasticsearch_url="http://127.0.0.1:1").run("check")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -123,6 +124,22 @@ def test_nothing_else_is_touched_when_no_relay_runs(db: Database, elastic: Elast
     assert not index_exists(elastic)
     told = json.loads(relay.run("probe", "--timeout", "500ms", "--json").stdout)
     assert told["delivered_ms"] is None and "systemctl status outboxd" in told["error"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_waiting_leaves_nothing(number: signal.Signals, db: Database, elastic: Elastic,
+                                          outboxd: OutboxdFactory) -> None:
+    """Else a relay that comes later would deliver the event of a probe that is long gone."""
+    probe = outboxd()
+    init(probe)
+    probe.begin("probe", "--timeout", "100s")
+    wait_until(lambda: undelivered(db) == 1, 20, "the event of the probe")
+    probe.signal(number)
+    done = probe.wait()
+    assert done.exit_code == AWAY
+    assert steps(done) == ["committed"]
+    assert "stopped by a signal before it was delivered" in done.stderr
+    assert_gone(done, db, elastic)
 
 
 def test_elasticsearch_is_away(db: Database, outboxd: OutboxdFactory) -> None:
