@@ -170,6 +170,7 @@ def test_policy(site: MakeSite, open_page: OpenPage) -> None:
     page.js("const s = document.createElement('script'); s.textContent = 'window.hacked = 1'; document.body.append(s)")
     assert page.js("return window.hacked") is None
     assert any("Content Security Policy" in line for line in page.complaints())
+    page.see("dead-note", "There are none")
     # Self-contained: all that it ever asked for is the daemon's own answers.
     asked = page.js("return performance.getEntriesByType('resource').map(e => e.name)")
     assert {url.split("?")[0] for url in asked} == {there.url + "status", there.url + "dead"}
