@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from harness import Database, Elastic, ScriptedElastic, wait_until
+from harness import Answer, Database, Elastic, ScriptedElastic, wait_until
+from harness.bulk import bulk_answer
 from harness.ports import HOST, free_port
+from harness.scripted_elastic import Request
 
 from conftest import OutboxdFactory
 from helpers import init, publish, publish_many
@@ -404,6 +406,48 @@ class TestWhoMayAsk:
         assert reply.headers["content-type"].startswith("text/html")
         assert "unsafe" not in reply.headers["content-security-policy"]
         assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+class TestSecrets:
+    def test_in_nothing_that_it_tells(self, db: Database, tmp_path: Path, outboxd: OutboxdFactory) -> None:
+        """Log, metrics, status, readiness, and the commands; a dead letter's reason, which may quote its document, only in
+        what asks for dead letters."""
+        words = {name: f"{name}-s3cret-word" for name in ("database", "elastic", "admin", "document")}
+        for name in ("elastic", "admin"):
+            (tmp_path / name).write_text(words[name])
+        admin = Admin(words["admin"])
+        refused = (400, "document_parsing_exception", f"failed: Preview of value: '{words['document']}'")
+
+        def answer(request: Request) -> Answer | None:
+            if not request.is_bulk:
+                return None
+            refusals = {n: refused for n, action in enumerate(request.actions) if action.id == "bad"}
+            return Answer(body=json.dumps(bulk_answer(request.actions, refusals)))
+
+        with ScriptedElastic(answer) as elastic:
+            daemon = outboxd(postgres_dsn=db.dsn_with(password=words["database"]), elasticsearch_url=elastic.url,
+                             elasticsearch_username="me", elasticsearch_password_file=tmp_path / "elastic",
+                             admin_listen=admin.listen, admin_token_file=tmp_path / "admin", log_level="debug")
+            init(daemon)
+            daemon.start()
+            daemon.wait_log("admin_listens")
+            for name in ("good", "bad"):
+                publish(db, "products", name, {"text": words["document"]})
+            wait_until(lambda: admin.metric("outboxd_dead_events") == 1, 30, "the dead event")
+            db.execute("ALTER TABLE outbox RENAME TO gone")
+            wait_until(lambda: admin.ask("/readyz").status == 503, 30, "trouble")
+            told = [admin.ask(path).text for path in ("/", "/metrics", "/status", "/readyz")]
+            db.execute("ALTER TABLE gone RENAME TO outbox")
+            assert words["document"] in admin.ask("/dead").text
+            for command in (["config"], ["config", "--json"], ["status"], ["status", "--json"], ["check"], ["check", "--json"],
+                            ["requeue", "--all", "--dry-run"], ["purge", "--dry-run"]):
+                done = daemon.run(*command)
+                told += [done.stdout, done.stderr]
+            done = daemon.terminate()
+        told += [done.stdout, done.stderr]
+        assert "events_dead" in done.stderr and "table_unfit" in done.stderr
+        for secret in words.values():
+            assert not [text for text in told if secret in text], secret
 
 
 class TestHostileClients:
