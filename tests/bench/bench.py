@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
+import time
+import urllib.request
 from pathlib import Path
 from statistics import median
 
@@ -16,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ceiling  # noqa: E402
 import latency  # noqa: E402
 from harness import Database, Elastic, Outboxd, Postgres, insert_events  # noqa: E402
+from harness.ports import HOST, free_port  # noqa: E402
 from harness.workload import MAPPINGS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -83,6 +87,49 @@ def measure_latency(db: Database, elastic: Elastic, rate: int, seconds: int) -> 
         daemon.close()
 
 
+def daemon_drain_seconds(db: Database, elastic: Elastic, events: int, scrapes_a_second: int) -> float:
+    """A daemon meets a backlog, while somebody reads its metrics."""
+    with db.connect() as connection:
+        connection.execute("TRUNCATE outbox")
+        insert_events(connection, events, index=INDEX)
+        connection.execute("VACUUM ANALYZE outbox")
+        connection.execute("CHECKPOINT")
+    fresh_index(elastic)
+    port = free_port()
+    daemon = relay(db, elastic, admin_listen=f"{HOST}:{port}")
+    stop = threading.Event()
+
+    def scrape() -> None:
+        while not stop.wait(1 / scrapes_a_second):
+            with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=10) as answer:
+                assert b"outboxd_pending_events" in answer.read()
+
+    scraper = threading.Thread(target=scrape)
+    began = time.monotonic()
+    daemon.start()
+    try:
+        daemon.wait_log("admin_listens", timeout=30)
+        if scrapes_a_second:
+            scraper.start()
+        with db.connect() as connection:
+            while connection.execute("SELECT EXISTS (SELECT FROM outbox WHERE NOT processed AND dead_at IS NULL)").fetchone()[0]:
+                time.sleep(0.05)
+        return time.monotonic() - began
+    finally:
+        stop.set()
+        if scrapes_a_second:
+            scraper.join()
+        daemon.terminate()
+        daemon.close()
+
+
+def measure_scraping(db: Database, elastic: Elastic, events: int, rounds: int) -> dict[str, float]:
+    pairs = [(daemon_drain_seconds(db, elastic, events, 0), daemon_drain_seconds(db, elastic, events, 10))
+             for _ in range(rounds)]
+    return {"seconds_unscraped": median(one for one, _ in pairs), "seconds_scraped": median(two for _, two in pairs),
+            "ratio": median(one / two for one, two in pairs)}
+
+
 def show(title: str, values: dict[str, float]) -> None:
     print(f"\n{title}")
     for name, value in values.items():
@@ -94,6 +141,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=15, help="of each latency measurement")
+    parser.add_argument("--only-scraping", action="store_true", help="what reading the metrics costs, and nothing else")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench.json")
     options = parser.parse_args()
 
@@ -104,10 +152,17 @@ def main() -> None:
         if relay(db, elastic).run("init").exit_code != 0:
             raise RuntimeError("init failed")
         measure_drain(db, elastic, min(options.events, 100_000))  # warms up the Java side; not counted
+        if options.only_scraping:
+            show("drain by the daemon, /metrics read 10 times a second",
+                 measure_scraping(db, elastic, options.events, options.rounds))
+            return
         for title, settings in (("drain, keep", {}), ("drain, keep = 0", {"retention_keep": 0})):
             results[title] = medians([measure_drain(db, elastic, options.events, **settings)
                                       for _ in range(options.rounds)])
             show(f"{title} ({options.events:,} events, median of {options.rounds})", results[title])
+        title = "drain by the daemon, /metrics read 10 times a second"
+        results[title] = measure_scraping(db, elastic, options.events, options.rounds)
+        show(title, results[title])
         for rate in (500, 2000):
             title = f"commit to readable, {rate} events/s"
             results[title] = measure_latency(db, elastic, rate, options.seconds)
