@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from conftest import OutboxdFactory
 from helpers import init, publish, undelivered
-from runbook import DOCUMENT, Operator, blocks
+from runbook import DOCUMENT, Operator, blocks, missing
 from test_operator import Clock
 from test_verdicts_secure import USERS, privileges, wait_denied
 
@@ -529,6 +529,15 @@ def test_every_block_is_executed_by_a_test() -> None:
     assert len(known) > 30
     assert {name for name in known if name not in compared | calls["run"]} == set()
     assert {name for name, block in known.items() if block.shown and name not in compared} == set()
+
+
+@pytest.mark.parametrize("shown,output", [
+    ("it is closed", "it is open"), ("it is", "it is closed"), ("HTTP 401 no", "HTTP 403 no"), ("document 42", "document 41"),
+    ("a\nb", "b\na"), ("a", ""), ("a ... c", "a b"), ("3 ms", "x ms"),
+])
+def test_another_output_is_noticed(shown: str, output: str) -> None:
+    assert missing(shown, output)
+    assert missing(shown, shown) == []
 
 
 def anchors() -> set[str]:
