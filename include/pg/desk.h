@@ -9,8 +9,12 @@
 struct desk;
 struct pg_result;
 
-struct desk *desk_open(const struct config *config, struct err *e) must_check; // NULL = failed
-void desk_close(struct desk *d);                                               // NULL is fine
+// The columns of locker.sql.
+enum { LOCKER_HOLDER, LOCKER_CURE, LOCKER_UNREADABLE };
+
+// NULL = failed, also when somebody locks the table so that it cannot be read.
+struct desk *desk_open(const struct config *config, struct err *e) must_check;
+void desk_close(struct desk *d); // NULL is fine
 // One statement of sql/queries, in a transaction of its own. NULL = failed; a table that is not ready is ERR_CONFIG with its
 // cure. The caller frees the result with sync_free.
 struct pg_result *desk_query(struct desk *d, const char *sql, const char *const *params, int count,

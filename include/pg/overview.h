@@ -12,6 +12,7 @@ struct overview {
 	struct pg_result *backlog; // one row, see backlog.sql
 	struct pg_result *rate;    // one row with a number per second; NULL = unknown
 	struct pg_result *holders; // one row for each session that holds lanes
+	struct pg_result *locker;  // one row or none: who locks the table, see locker.sql
 	struct pg_result *horizon; // one row or none: who keeps dead rows from being vacuumed
 };
 

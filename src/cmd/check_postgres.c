@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cmd/check.h"
+#include "pg/desk.h"
 #include "pg/schema.h"
 #include "pg/sql.h"
 
@@ -250,6 +251,21 @@ static void check_versions(struct look *look)
 	sync_free(res);
 }
 
+// False: it cannot be read, and each look at it would wait.
+static bool check_lock(struct look *look)
+{
+	struct pg_result *res = look_query(look, TABLE, "its locks", sql_query_locker, NULL, 0);
+	bool locked = res && sync_rows(res) > 0,
+	     readable = res && !(locked && is_true(res, 0, LOCKER_UNREADABLE));
+
+	if (locked)
+		findings_add(&look->checkup->findings, TABLE, FINDING_PROBLEM, sync_text(res, 0, LOCKER_CURE),
+			     "%s: %s", readable ? "no row can be marked" : "it cannot be read",
+			     sync_text(res, 0, LOCKER_HOLDER));
+	sync_free(res);
+	return readable;
+}
+
 static void check_table(struct look *look)
 {
 	struct findings *f = &look->checkup->findings;
@@ -265,6 +281,8 @@ static void check_table(struct look *look)
 		return;
 	findings_add(f, TABLE, FINDING_OK, "", "%s exists", look->mapping.table);
 	check_catalogue(look);
+	if (!check_lock(look))
+		return;
 	check_versions(look);
 	check_rows(look);
 }

@@ -99,6 +99,15 @@ static void put_holders(const struct pg_result *res)
 		printf("           and %d more\n", rows - LIST_MAX);
 }
 
+static void put_locker(const struct pg_result *res)
+{
+	if (sync_rows(res) == 0)
+		return;
+	printf("locked     no row can be marked: ");
+	table_put_text(cell(res, 0, LOCKER_HOLDER, "?"));
+	printf("\n           Ask its owner, or: %s\n", cell(res, 0, LOCKER_CURE, "?"));
+}
+
 static void put_literal(const char *text)
 {
 	auto_buf literal = { 0 };
@@ -203,6 +212,9 @@ static void print_json(const struct overview *o)
 	json_object_set_new(object, "rate_per_second",
 			    o->rate ? table_json_cell(o->rate, 0, 0) : json_null());
 	json_object_set_new(object, "lanes", holders_json(o->holders));
+	json_object_set_new(object, "locked_by",
+			    sync_rows(o->locker) ? table_json_cell(o->locker, 0, LOCKER_HOLDER)
+						 : json_null());
 	json_object_set_new(object, "horizon", horizon_json(o->horizon));
 	json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
@@ -223,6 +235,7 @@ int cmd_status(const struct call *call, struct err *e)
 			printf("dead       %s\n", cell(o.backlog, 0, DEAD, "0"));
 			put_reasons(cell(o.backlog, 0, REASONS, "[]"));
 			put_holders(o.holders);
+			put_locker(o.locker);
 			put_horizon(o.horizon);
 		}
 	}

@@ -15,6 +15,19 @@ struct desk {
 	const char *table; // as the configuration writes it
 };
 
+// Waiting for a lock would show nothing, and it is what the operator looks for.
+static bool is_readable(struct desk *d, struct err *e)
+{
+	struct pg_result *res = desk_query(d, sql_query_locker, NULL, 0, e);
+	bool readable = res && (sync_rows(res) == 0 || *sync_text(res, 0, LOCKER_UNREADABLE) == 'f');
+
+	if (res && !readable)
+		err_set(e, ERR_UNAVAILABLE, "the table is locked: %s. Ask its owner, or: %s",
+			sync_text(res, 0, LOCKER_HOLDER), sync_text(res, 0, LOCKER_CURE));
+	sync_free(res);
+	return readable;
+}
+
 struct desk *desk_open(const struct config *config, struct err *e)
 {
 	struct desk *d = mem_calloc(1, sizeof(*d));
@@ -25,7 +38,7 @@ struct desk *desk_open(const struct config *config, struct err *e)
 		return NULL;
 	}
 	d->db = sync_open(config->postgres_dsn, e);
-	if (d->db)
+	if (d->db && is_readable(d, e))
 		return d;
 	desk_close(d);
 	return NULL;

@@ -25,6 +25,9 @@ bool overview_read(struct desk *d, bool rate, struct overview *ret, struct err *
 	ret->holders = desk_query(d, sql_query_holders, NULL, 0, e);
 	if (!ret->holders)
 		return false;
+	ret->locker = desk_query(d, sql_query_locker, NULL, 0, e);
+	if (!ret->locker)
+		return false;
 	ret->horizon = desk_query(d, sql_query_horizon, NULL, 0, e);
 	return ret->horizon != NULL;
 }
@@ -34,6 +37,7 @@ void overview_done(struct overview *o)
 	sync_free(o->backlog);
 	sync_free(o->rate);
 	sync_free(o->holders);
+	sync_free(o->locker);
 	sync_free(o->horizon);
 }
 

@@ -16,8 +16,9 @@ from harness.ports import HOST, free_port
 
 DOCUMENT = ROOT / "docs" / "RUNBOOK.md"
 FENCE = re.compile(r"^```(\w*)(?: id=([\w-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Numbers differ from run to run, except those that say what happened.
-STABLE = re.compile(r"(HTTP \d+|\b42P?\d+\b|\b22P02\b|\.\.\.|\d+(?:\.\d+)?|\s+)")
+NUMBER = r"\d+(?:\.\d+)?"
+PIECE = re.compile(rf"(HTTP \d+|\.\.\.|{NUMBER}|\s+)")
+DOCUMENT_ID = "42"
 PROGRAMS = {
     # The daemon is a child of the test: the journal is its log, and the service manager asks the test.
     "journalctl": "#!/bin/sh\ncat {folder}/journal\n",
@@ -47,15 +48,16 @@ def blocks() -> dict[str, Block]:
 
 
 def pattern(line: str) -> re.Pattern[str]:
-    """A line of the document: numbers and distances vary, `...` is anything."""
+    """A line of the document: numbers and distances vary from run to run, `...` is anything."""
+
     def piece(part: str) -> str:
         if part == "...":
             return ".*"
         if part.isspace():
             return r"\s+"
-        return r"\d+(?:\.\d+)?" if re.fullmatch(r"\d+(?:\.\d+)?", part) and part not in ("42",) else re.escape(part)
+        return NUMBER if re.fullmatch(NUMBER, part) and part != DOCUMENT_ID else re.escape(part)
 
-    return re.compile("".join(piece(part) for part in STABLE.split(line.strip()) if part))
+    return re.compile("".join(piece(part) for part in PIECE.split(line.strip()) if part))
 
 
 def missing(shown: str, output: str) -> list[str]:
@@ -77,7 +79,7 @@ class Operator:
     variables: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     known: Mapping[str, Block] = field(default_factory=blocks)
-    ran: list[str] = field(default_factory=list)
+    earlier: str = ""  # the log of daemons that have ended
 
     def __post_init__(self) -> None:
         for name, text in PROGRAMS.items():
@@ -155,8 +157,6 @@ class Operator:
             (self.folder / "journal").write_text(self.earlier + self.daemon.stderr)
         except RuntimeError:  # it was never started
             (self.folder / "journal").write_text("")
-
-    earlier: str = ""  # the log of daemons that have ended
 
     def _obey(self) -> None:
         orders = self.folder / "orders"

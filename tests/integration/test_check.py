@@ -271,6 +271,14 @@ def test_a_wrong_clock_of_the_database(ready: OutboxdFactory, db: Database) -> N
     warning(ready().run("check"), "clock is -60", "off this host's", "NTP")
 
 
+@pytest.mark.parametrize("mode,words", [("ACCESS EXCLUSIVE", "it cannot be read"), ("SHARE", "no row can be marked")])
+def test_a_locked_table(mode: str, words: str, ready: OutboxdFactory, db: Database) -> None:
+    with db.connect(application_name="a migration") as holder:
+        holder.execute("BEGIN")
+        holder.execute(f"LOCK TABLE outbox IN {mode} MODE")
+        problem(ready().run("check"), words, "a migration", f"pg_terminate_backend({holder.info.backend_pid})")
+
+
 # -- the mapping, tried on rows
 
 

@@ -70,7 +70,7 @@ class Clock:
 class TestStatus:
     def test_of_an_empty_table(self, cli: Outboxd) -> None:
         assert state(cli) == {"pending": 0, "waiting": 0, "dead": 0, "oldest_pending_seconds": None, "dead_reasons": [],
-                              "rate_per_second": 0, "lanes": [], "horizon": None}
+                              "rate_per_second": 0, "lanes": [], "locked_by": None, "horizon": None}
         done = cli.run("status")
         assert (done.exit_code, done.stderr) == (0, "")
         assert done.stdout.splitlines()[:2] == ["pending    0", "oldest     -"]
@@ -146,6 +146,53 @@ class TestStatus:
         assert seen == {**seen, "pid": holding["pid"], "lanes": holding["lanes"], "hidden": True, "client_address": None,
                         "held_seconds": None}
         assert hidden.exit_code == 0 and "a hidden address" in hidden.stdout and "a hidden time" in hidden.stdout
+
+
+class TestLocks:
+    """Whoever asks is told who locks the table, and does not wait for the lock itself."""
+
+    @pytest.mark.parametrize("words", [["status"], ["dead"], ["requeue", "--all"], ["purge"]])
+    def test_a_table_that_cannot_be_read(self, db: Database, cli: Outboxd, words: list[str]) -> None:
+        with db.connect(application_name="a migration") as holder:
+            holder.execute("BEGIN")
+            holder.execute("LOCK TABLE outbox")
+            done = cli.run(*words)
+            pid = holder.info.backend_pid
+        assert (done.exit_code, done.stdout) == (75, "")
+        assert f"the table is locked: pid {pid}, a migration, user postgres, holds a lock on it" in done.stderr
+        assert done.stderr.endswith(f"Ask its owner, or: SELECT pg_terminate_backend({pid})\n")
+
+    def test_one_who_waits_keeps_others_out(self, db: Database, cli: Outboxd) -> None:
+        with db.connect() as reader, db.connect(application_name="a migration") as waiter:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM outbox")
+            waiter.execute("BEGIN")
+            waiter.pgconn.send_query(b"LOCK TABLE outbox")
+            wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), 30, "the lock to be waited for")
+            done = cli.run("status")
+            waiter.close()
+        assert done.exit_code == 75 and "a migration, user postgres, waits for a lock on it" in done.stderr
+
+    def test_a_table_that_cannot_be_written(self, db: Database, cli: Outboxd) -> None:
+        with db.connect(application_name="a migration") as holder:
+            holder.execute("BEGIN")
+            holder.execute("LOCK TABLE outbox IN SHARE MODE")
+            text, locked_by = cli.run("status").stdout, state(cli)["locked_by"]
+            pid = holder.info.backend_pid
+        assert f"\nlocked     no row can be marked: {locked_by[:-3]}" in text and f"pg_terminate_backend({pid})\n" in text
+        assert f"pid {pid}, a migration, user postgres, holds a lock on it (ShareLock), for " in locked_by
+        assert state(cli)["locked_by"] is None
+
+    def test_a_prepared_transaction(self, db: Database, cli: Outboxd) -> None:
+        with db.connect() as holder:
+            holder.execute("BEGIN")
+            holder.execute("LOCK TABLE outbox")
+            holder.execute("PREPARE TRANSACTION 'locked'")
+        try:
+            done = cli.run("status")
+        finally:
+            db.execute("ROLLBACK PREPARED 'locked'")
+        assert done.exit_code == 75 and "a prepared transaction" in done.stderr and "ROLLBACK PREPARED" in done.stderr
 
 
 class TestHorizon:

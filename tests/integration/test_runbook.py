@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from conftest import OutboxdFactory
 from helpers import init, publish, undelivered
-from runbook import DOCUMENT, Operator, blocks
+from runbook import DOCUMENT, Operator, blocks, missing
 from test_operator import Clock
 from test_verdicts_secure import USERS, privileges, wait_denied
 
@@ -281,20 +281,26 @@ def test_a_pinned_horizon(at_work: Operator) -> None:
 
 
 @pytest.mark.time_limit(180)
-def test_a_locked_table(at_work: Operator) -> None:
+@pytest.mark.parametrize("mode", ["SHARE", "ACCESS EXCLUSIVE"])
+def test_a_locked_table(at_work: Operator, mode: str) -> None:
     op = at_work
     with op.db.connect(application_name="nightly report") as holder:
         post(op, "/pause")
         write(op, 42, 2)
         holder.execute("BEGIN")
-        holder.execute("LOCK TABLE outbox IN SHARE MODE")
+        holder.execute(f"LOCK TABLE outbox IN {mode} MODE")
         post(op, "/resume")
 
-        op.comes_to_see("blockers")
-        assert "held by" in op.run("lag-status")
+        if mode == "SHARE":
+            printed = op.comes_to_see("lag-status")
+        else:
+            printed = op.run("lag-status")
+            assert "the table is locked: " in printed
+        pid = re.search(r"pid (\d+), nightly report.*\n?.*Ask its owner, or: SELECT pg_terminate_backend\((\d+)\)", printed)
+        assert pid and int(pid[1]) == int(pid[2]) == holder.info.backend_pid, printed
         op.daemon.wait_log("sql_failed", timeout=60)
-        assert "PostgreSQL refuses: " in (said := op.run("lag-ready")) and "lock timeout" in said
-        op.run("terminate", PID=holder.info.backend_pid)
+        assert "PostgreSQL refuses: canceling statement due to lock timeout" in op.run("lag-ready")
+        op.run("terminate", PID=pid[1])
         with pytest.raises(psycopg.OperationalError):
             holder.execute("SELECT 1")
 
@@ -529,6 +535,15 @@ def test_every_block_is_executed_by_a_test() -> None:
     assert len(known) > 30
     assert {name for name in known if name not in compared | calls["run"]} == set()
     assert {name for name, block in known.items() if block.shown and name not in compared} == set()
+
+
+@pytest.mark.parametrize("shown,output", [
+    ("it is closed", "it is open"), ("it is", "it is closed"), ("HTTP 401 no", "HTTP 403 no"), ("document 42", "document 41"),
+    ("a\nb", "b\na"), ("a", ""), ("a ... c", "a b"), ("3 ms", "x ms"),
+])
+def test_another_output_is_noticed(shown: str, output: str) -> None:
+    assert missing(shown, output)
+    assert missing(shown, shown) == []
 
 
 def anchors() -> set[str]:
