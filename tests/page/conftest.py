@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import pytest
 from browser import Browser, Page
 
-from harness import Elastic, Outboxd, Postgres, wait_until
+from harness import Database, Elastic, Outboxd, wait_until
 from harness.ports import HOST, free_port
 from integration.conftest import db, elastic, index, outboxd, postgres, pytest_runtest_call
 from integration.helpers import init
 
 # Fixtures and hooks are found by their names in this module.
-__all__ = ["browser", "db", "elastic", "index", "old_transaction", "open_page", "outboxd", "postgres", "pytest_runtest_call",
+__all__ = ["browser", "db", "elastic", "index", "open_page", "outboxd", "pinned", "postgres", "pytest_runtest_call",
            "site"]
 
 PRICES = {"properties": {"price": {"type": "double"}}}
@@ -76,14 +76,24 @@ def site(outboxd: Callable[..., Outboxd], elastic: Elastic, index: str, tmp_path
     return make
 
 
-@pytest.fixture(scope="session", autouse=True)
-def old_transaction(postgres: Postgres) -> Iterator[Any]:
-    """Holds back the horizon of the whole server, and grows old while the other tests run: the daemon does not speak
-    of what is younger than a minute."""
-    with postgres.connect(application_name=HOSTILE[:60]) as connection:
+class Pinned(NamedTuple):
+    """A transaction that holds back the horizon, and the settings of a daemon to which it is old."""
+
+    connection: Any
+    settings: dict[str, str]
+
+
+@pytest.fixture
+def pinned(db: Database) -> Iterator[Pinned]:
+    """The daemon does not speak of what is younger than a minute: its own clock is ahead."""
+    db.execute("CREATE SCHEMA clock")
+    db.execute("CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "
+               "$$SELECT pg_catalog.clock_timestamp() + interval '10 minutes'$$")
+    settings = {"postgres_dsn": db.dsn_with(options="-c search_path=clock,pg_catalog,public"), "outbox_table": "public.outbox"}
+    with db.connect(application_name=HOSTILE[:60]) as connection:
         connection.autocommit = False
         connection.execute("SELECT pg_current_xact_id()")
-        yield connection
+        yield Pinned(connection, settings)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from browser import Page
-from conftest import HOSTILE, TOKEN, Site
+from conftest import HOSTILE, TOKEN, Pinned, Site
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -320,18 +320,18 @@ def test_a_button_when_the_daemon_is_gone(db: Database, index: str, site: MakeSi
 
 
 @pytest.fixture
-def busy(db: Database, elastic: Elastic, index: str, site: MakeSite, open_page: OpenPage) -> Any:
+def busy(db: Database, elastic: Elastic, index: str, pinned: Pinned, site: MakeSite, open_page: OpenPage) -> Any:
     """A page with something in every section, of the kind that breaks layouts: long, and without a place to break."""
     blocked = f"{index}-{'blocked' * 15}"
     elastic.create_index(blocked)
     elastic.call("PUT", f"/{blocked}/_settings", {"index.blocks.write": True})
-    page = open_page(site(token=True))
+    page = open_page(site(token=True, **pinned.settings))
     page.type("#token", TOKEN + "\n")
     kill_letters(db, index, "k" * 400, "a")
     publish(db, blocked, "b", {"price": 1})
     page.see_letters(1, 2)
     page.see("indexes", "blocked")
-    page.see("horizon", "transaction", timeout=100)
+    page.see("horizon", "transaction", timeout=30)
     yield page
     elastic.delete_index(blocked)
 
@@ -395,14 +395,11 @@ def test_by_keyboard_alone(busy: Page) -> None:
     assert busy.js("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-# -- last, because it ends the old transaction
-
-
-def test_the_holder_of_the_horizon(old_transaction: Any, site: MakeSite, open_page: OpenPage) -> None:
-    page = open_page(site())
-    shown = page.see("horizon", "transaction", timeout=100)
+def test_the_holder_of_the_horizon(pinned: Pinned, site: MakeSite, open_page: OpenPage) -> None:
+    page = open_page(site(**pinned.settings))
+    shown = page.see("horizon", "transaction", timeout=30)
     assert shown.startswith(f"open transaction, {HOSTILE[:60]}, user ")
-    assert f"pid {old_transaction.info.backend_pid}, for " in shown
+    assert f"pid {pinned.connection.info.backend_pid}, for " in shown
     assert page.js(STRANGE) == [None, 1]
-    old_transaction.rollback()
+    pinned.connection.rollback()
     wait_until(lambda: not page.element("#s-horizon").is_displayed(), 30, "the section to go")
