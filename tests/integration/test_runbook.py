@@ -116,7 +116,7 @@ def test_postgresql_is_down(at_work: Operator) -> None:
     op.daemon.wait_log("postgres_away", timeout=30)
 
     assert "PostgreSQL is away: " in op.run("away-ready")
-    assert "see whether the server runs, and host and port in postgres.dsn" in op.run("away-check")
+    assert "see whether the server runs, and host, port and sslmode in postgres.dsn" in op.run("away-check")
     op.run("start-postgres")
 
     wait_whole(op)

@@ -224,8 +224,11 @@ def test_requeue_all_asks_first(db: Database, index: str, site: MakeSite, open_p
 
 def test_a_letter_that_is_refused_again_comes_back(db: Database, index: str, site: MakeSite,
                                                    open_page: OpenPage) -> None:
-    page = open_page(site())
+    there = site()
     kill_letters(db, index, "a")
+    wait_until(lambda: dead(db), 30, "a dead letter")
+    db.execute("UPDATE outbox SET dead_at = dead_at - interval '1 day'")
+    page = open_page(there)
     page.see_letters(1)
     first = page.text("dead")
     page.click("#dead button")
