@@ -5,6 +5,7 @@
 
 #include "base/config.h"
 #include "cmd/findings.h"
+#include "core/row.h"
 #include "pg/mapping.h"
 #include "pg/sync.h"
 
@@ -12,7 +13,9 @@
 #include <stdint.h>
 
 #define TARGETS_MAX 20 // indexes that are looked at; an outbox with more is an outbox of one kind
-#define CLOCK_MAX_MS 5000
+
+// What goes with an external version, and not into a data stream.
+enum { OPS_VERSIONED = 1 << OP_INDEX | 1 << OP_DELETE };
 
 // An index that the outbox's rows name.
 struct target {
@@ -33,6 +36,9 @@ struct checkup {
 
 void check_postgres(struct checkup *c);
 void check_elastic(struct checkup *c);
+// A server's clock, which it told between asked_ms and now (milliseconds since 1970), against this host's.
+void check_clock(struct checkup *c, const char *area, const char *advice, int64_t asked_ms,
+		 int64_t theirs_ms);
 
 // A look at the database that may fail: then the finding is added and NULL returned.
 struct look {
@@ -61,7 +67,8 @@ void answer_done(struct answer *a);
 const char *answer_reason(const struct answer *a); // of a refusal; "" = none
 // Says that something could not be looked at, and why.
 void elastic_not_seen(struct elastic *es, const char *area, const char *what, const struct answer *a);
-struct json_t *elastic_settings(struct elastic *es); // of the cluster, borrowed; NULL = they may not be seen
+// A setting of the cluster, borrowed; NULL = there is none, or they may not be seen.
+const char *elastic_setting(struct elastic *es, const char *name);
 struct checkup *elastic_checkup(struct elastic *es);
 bool elastic_is_secured(const struct elastic *es);
 void check_index(struct elastic *es, const struct target *t);

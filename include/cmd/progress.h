@@ -19,8 +19,4 @@ void progress_start(struct progress *p, const char *what, int64_t total);
 void progress_show(struct progress *p, int64_t done); // as often as you like
 void progress_end(struct progress *p);                // leaves no trace on a terminal
 
-// From now on Ctrl-C only asks: a second one ends the program. What is done in chunks stops after the present one.
-void progress_catch_interrupt(void);
-bool progress_interrupted(void);
-
 #endif

@@ -23,8 +23,9 @@ struct mapping {
 	char *listen; // the statement
 	char *id_column_literal, *seq_index;
 	char *lane, *lane_class, *id_column, *key_column;
-	bool version_is_id; // so that a version says when it was drawn
-	bool keyed_by_seq;  // the debezium preset orders by a column that `init` adds
+	char *dead_selected; // dead_selected.sql
+	bool version_is_id;  // so that a version says when it was drawn
+	bool keyed_by_seq;   // the debezium preset orders by a column that `init` adds
 };
 
 // The fields by the names of their settings; ends with a NULL name. A key comes after what it is derived from.

@@ -38,6 +38,8 @@ int sync_columns(const struct pg_result *res);
 const char *sync_column(const struct pg_result *res, int col);
 bool sync_is_number(const struct pg_result *res, int col);            // an integer or float8
 const char *sync_text(const struct pg_result *res, int row, int col); // NULL = SQL NULL
+int64_t sync_int(const struct pg_result *res, int row, int col);      // 0 = SQL NULL
+bool sync_true(const struct pg_result *res, int row, int col);        // false = SQL NULL
 
 struct row;
 // A row of check_rows.sql or probe_row.sql: id, version and the fields of the mapping. Borrows from res.

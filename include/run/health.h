@@ -31,7 +31,7 @@ struct health {
 		char text[256];
 	} notes[HEALTH_NOTES];
 	int64_t noted;
-	char why[8][256]; // the last sentence of each enum trouble_kind
+	char why[TROUBLE_COUNT_][256]; // the last sentence of each enum trouble_kind
 	// What was counted some time ago, for rates and quantiles of the last minutes: [0] is older.
 	struct histogram_counts delivery[2], bulk[2];
 	int64_t turned_ms;

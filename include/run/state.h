@@ -33,6 +33,15 @@ struct tally {
 	int64_t sieved; // rows made dead because their mapping fails; not in `claimed`
 	int64_t requests;
 };
+// With the rows that the sieve found, so that the sum holds: their claim failed.
+static inline int64_t tally_claimed(const struct tally *t)
+{
+	return t->claimed + t->sieved;
+}
+static inline int64_t tally_fate(const struct tally *t, enum fate f)
+{
+	return t->fates[f] + (f == FATE_DEAD ? t->sieved : 0);
+}
 
 struct relay {
 	struct ev_loop *loop;

@@ -1,14 +1,10 @@
--- The next $6 dead rows ($1 to $4 as in dead.sql, given up $5 milliseconds ago or longer), in the order of the index of
+-- The next $6 dead rows ($1 to $4 as in dead_selected.sql, given up $5 milliseconds ago or longer), in the order of the index of
 -- refused rows: after hash $7 and id $8, or, with $9, those without a document id, which it has at its end. A row that is left
 -- as it is, is not met again.
 WITH dead AS NOT MATERIALIZED (
 	SELECT o.ctid AS tid, ({id})::bigint AS id, hashtextextended(o.error->>'id', 0) AS hash
 	FROM {table} o
-	WHERE o.processed = false AND o.dead_at IS NOT NULL AND (o.error IS NOT NULL OR $1::bigint[] <> '{}')
-	  AND ($1::bigint[] = '{}' OR ({id}) = ANY ($1::bigint[]))
-	  AND ($2::text IS NULL OR coalesce(o.error->>'type', '') = $2::text)
-	  AND ($3::text IS NULL OR o.error->>'index' = $3::text)
-	  AND ($4::text IS NULL OR (hashtextextended(o.error->>'id', 0) = hashtextextended($4::text, 0) AND o.error->>'id' = $4::text))
+	WHERE {dead_selected}
 	  AND ($5::bigint = 0 OR o.dead_at < now() - $5::bigint * interval '1 millisecond')
 ), chunk AS (
 	(SELECT tid, id, hash FROM dead WHERE NOT $9::boolean AND (hash, id) > ($7::bigint, $8::bigint) ORDER BY hash, id LIMIT $6::bigint)

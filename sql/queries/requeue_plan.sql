@@ -1,15 +1,11 @@
--- What a requeue of these dead rows ($1 to $4 as in dead.sql) means: how many there are, how many of their documents have
+-- What a requeue of these dead rows ($1 to $4 as in dead_selected.sql) means: how many there are, how many of their documents have
 -- moved on (a newer event of it was delivered: such a row is settled), and the first $5 of the latter. The delivered rows are
 -- read once per command, and by parallel workers: nothing here writes, and no CTE is materialized.
 -- The + 0 keeps the planner from walking through all delivered rows to the first dead one.
 WITH d AS NOT MATERIALIZED (
 	SELECT ({id})::bigint AS id, o.error->>'index' AS index, o.error->>'id' AS document_id
 	FROM {table} o
-	WHERE o.processed = false AND o.dead_at IS NOT NULL AND (o.error IS NOT NULL OR $1::bigint[] <> '{}')
-	  AND ($1::bigint[] = '{}' OR ({id}) = ANY ($1::bigint[]))
-	  AND ($2::text IS NULL OR coalesce(o.error->>'type', '') = $2::text)
-	  AND ($3::text IS NULL OR o.error->>'index' = $3::text)
-	  AND ($4::text IS NULL OR (hashtextextended(o.error->>'id', 0) = hashtextextended($4::text, 0) AND o.error->>'id' = $4::text))
+	WHERE {dead_selected}
 )
 SELECT (SELECT count(*) FROM d), count(*),
        coalesce(json_agg(json_build_object('id', m.id, 'newer', m.newer)) FILTER (WHERE m.number <= $5::bigint), '[]')::text

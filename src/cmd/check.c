@@ -3,6 +3,7 @@
 // --raise-sequence.
 #include "cmd/check.h"
 
+#include "base/clock.h"
 #include "cmd/command.h"
 #include "cmd/table.h"
 #include "pg/operator.h"
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CLOCK_MAX_MS 5000
 
 static int raise_sequence(const struct call *call, struct err *e)
 {
@@ -38,6 +41,20 @@ static void check_configuration(struct checkup *c)
 		     path ? "valid, from %s, the environment and flags"
 			  : "valid, from the environment and flags%s",
 		     path ? path : "");
+}
+
+void check_clock(struct checkup *c, const char *area, const char *advice, int64_t asked_ms, int64_t theirs_ms)
+{
+	int64_t now_ms = clock_wall_us() / 1000;
+	int64_t off_ms = theirs_ms > now_ms     ? theirs_ms - now_ms
+			 : theirs_ms < asked_ms ? theirs_ms - asked_ms
+						: 0;
+	bool fine = off_ms <= CLOCK_MAX_MS && off_ms >= -CLOCK_MAX_MS;
+
+	findings_add(&c->findings, area, fine ? FINDING_OK : FINDING_WARNING, advice,
+		     fine ? "its clock agrees with this host's (%.1f s)"
+			  : "its clock is %.1f s off this host's",
+		     (double)off_ms / 1000.0);
 }
 
 int cmd_check(const struct call *call, struct err *e)

@@ -5,7 +5,6 @@
 #include "es/http_sync.h"
 
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SERVER "elasticsearch"
@@ -24,9 +23,14 @@ struct checkup *elastic_checkup(struct elastic *es)
 	return es->checkup;
 }
 
-json_t *elastic_settings(struct elastic *es)
+const char *elastic_setting(struct elastic *es, const char *name)
 {
-	return es->settings;
+	static const char *const levels[] = { "transient", "persistent", "defaults" };
+	const char *value = NULL;
+
+	for (size_t i = 0; i < array_len(levels) && !value; i++)
+		value = json_string_value(json_object_get(json_object_get(es->settings, levels[i]), name));
+	return value;
 }
 
 bool elastic_is_secured(const struct elastic *es)
@@ -176,16 +180,6 @@ static void check_health(struct elastic *es)
 		    "the cluster is red: some indexes cannot be written");
 }
 
-static const char *cluster_setting(struct elastic *es, const char *name)
-{
-	static const char *const levels[] = { "transient", "persistent", "defaults" };
-	const char *value = NULL;
-
-	for (size_t i = 0; i < array_len(levels) && !value; i++)
-		value = json_string_value(json_object_get(json_object_get(es->settings, levels[i]), name));
-	return value;
-}
-
 static void check_cluster(struct elastic *es)
 {
 	auto_answer a = elastic_ask(es, "GET", "/_cluster/settings?flat_settings=true&include_defaults=true",
@@ -199,7 +193,7 @@ static void check_cluster(struct elastic *es)
 	}
 	es->settings = json_incref(a.json);
 	for (size_t i = 0; i < array_len(blocks); i++) {
-		const char *value = cluster_setting(es, blocks[i]);
+		const char *value = elastic_setting(es, blocks[i]);
 
 		if (value && strcmp(value, "true") == 0)
 			findings_add(&es->checkup->findings, SERVER, FINDING_PROBLEM,
@@ -208,28 +202,20 @@ static void check_cluster(struct elastic *es)
 	}
 }
 
-static void check_clock(struct elastic *es)
+static void check_node_clock(struct elastic *es)
 {
-	int64_t asked_ms = clock_wall_us() / 1000, now_ms, theirs_ms, off_ms;
+	int64_t asked_ms = clock_wall_us() / 1000;
 	auto_answer a = elastic_ask(es, "GET", "/_nodes/_local/stats/jvm?filter_path=nodes.*.timestamp",
 				    NULL);
 	json_t *nodes = json_object_get(a.json, "nodes");
 	void *node = nodes ? json_object_iter(nodes) : NULL;
-	bool fine;
 
 	if (a.status != 200 || !node) {
 		elastic_not_seen(es, SERVER, "its clock", &a);
 		return;
 	}
-	now_ms = clock_wall_us() / 1000;
-	theirs_ms = json_integer_value(json_object_get(json_object_iter_value(node), "timestamp"));
-	off_ms = theirs_ms > now_ms ? theirs_ms - now_ms : theirs_ms < asked_ms ? theirs_ms - asked_ms : 0;
-	fine = off_ms <= CLOCK_MAX_MS && off_ms >= -CLOCK_MAX_MS;
-	findings_add(&es->checkup->findings, SERVER, fine ? FINDING_OK : FINDING_WARNING,
-		     "set both clocks by NTP: `timedatectl`",
-		     fine ? "its clock agrees with this host's (%.1f s)"
-			  : "its clock is %.1f s off this host's",
-		     (double)off_ms / 1000.0);
+	check_clock(es->checkup, SERVER, "set both clocks by NTP: `timedatectl`", asked_ms,
+		    json_integer_value(json_object_get(json_object_iter_value(node), "timestamp")));
 }
 
 static void check_security(struct elastic *es)
@@ -280,7 +266,7 @@ void check_elastic(struct checkup *c)
 		check_security(&es);
 		check_health(&es);
 		check_cluster(&es);
-		check_clock(&es);
+		check_node_clock(&es);
 		check_targets(&es);
 	}
 	json_decref(es.settings);

@@ -14,8 +14,6 @@
 #define INDEX "index"
 #define GC_DELETES_MS 60000
 
-enum { OPS_VERSIONED = 1 << OP_INDEX | 1 << OP_DELETE };
-
 // "index.translog.durability" of settings that are flat or nested.
 static const char *setting(const json_t *settings, const char *name)
 {
@@ -259,14 +257,9 @@ static bool allows(const char *setting_text, const char *index)
 
 static void check_missing(struct elastic *es, const struct target *t)
 {
-	static const char *const levels[] = { "transient", "persistent", "defaults" };
-	const json_t *value = NULL;
-	bool may;
+	const char *value = elastic_setting(es, "action.auto_create_index");
+	bool may = !value || allows(value, t->index);
 
-	for (size_t i = 0; i < array_len(levels) && !value; i++)
-		value = json_object_get(json_object_get(elastic_settings(es), levels[i]),
-					"action.auto_create_index");
-	may = !json_is_string(value) || allows(json_string_value(value), t->index);
 	findings_add(
 		&elastic_checkup(es)->findings, INDEX, may ? FINDING_OK : FINDING_PROBLEM,
 		"make the index, or allow it in action.auto_create_index",

@@ -92,26 +92,12 @@ bool look_field(struct look *look, const struct mapping_field *f, struct err *e)
 	return guard(look, "ROLLBACK TO outboxd_look", &ignored) && ok;
 }
 
-static bool is_true(const struct pg_result *res, int row, int col)
-{
-	const char *text = sync_text(res, row, col);
-
-	return text && strcmp(text, "t") == 0;
-}
-
-static int64_t number(const struct pg_result *res, int row, int col)
-{
-	const char *text = sync_text(res, row, col);
-
-	return text ? strtoll(text, NULL, 10) : 0;
-}
-
 // Which server session speaks for us just now; 0 = it did not say.
 static int64_t backend(struct sync *db)
 {
 	struct err ignored;
 	struct pg_result *res = sync_query(db, sql_query_backend, NULL, 0, &ignored);
-	int64_t pid = res ? number(res, 0, 0) : 0;
+	int64_t pid = res ? sync_int(res, 0, 0) : 0;
 
 	sync_free(res);
 	return pid;
@@ -154,21 +140,6 @@ static void check_pooler(struct look *look, const struct sync_session *session)
 		"(relay.poll_interval)");
 }
 
-static void check_clock(struct look *look, int64_t theirs_ms, int64_t asked_ms)
-{
-	int64_t now_ms = clock_wall_us() / 1000;
-	int64_t ahead_ms = theirs_ms > now_ms     ? theirs_ms - now_ms
-			   : theirs_ms < asked_ms ? theirs_ms - asked_ms
-						  : 0;
-	bool fine = ahead_ms <= CLOCK_MAX_MS && ahead_ms >= -CLOCK_MAX_MS;
-
-	findings_add(&look->checkup->findings, SERVER, fine ? FINDING_OK : FINDING_WARNING,
-		     "set both clocks by NTP: `timedatectl`; ages and retention are wrong until then",
-		     fine ? "its clock agrees with this host's (%.1f s)"
-			  : "its clock is %.1f s off this host's",
-		     (double)ahead_ms / 1000.0);
-}
-
 static void check_session(struct look *look, const struct sync_session *session)
 {
 	bool plain = !session->tls && !session->local;
@@ -193,19 +164,21 @@ static void check_server(struct look *look)
 		return;
 	}
 	sync_session(look->db, &session);
-	findings_add(f, SERVER, number(res, 0, 1) >= OLDEST_VERSION ? FINDING_OK : FINDING_PROBLEM,
+	findings_add(f, SERVER, sync_int(res, 0, 1) >= OLDEST_VERSION ? FINDING_OK : FINDING_PROBLEM,
 		     "upgrade to PostgreSQL 13 or later", "PostgreSQL %s, as %s", sync_text(res, 0, 0),
 		     sync_text(res, 0, 5));
-	if (is_true(res, 0, 2))
+	if (sync_true(res, 0, 2))
 		findings_add(f, SERVER, FINDING_PROBLEM,
 			     "name all hosts in postgres.dsn, with target_session_attrs=read-write",
 			     "this server is a standby");
 	else
-		findings_add(f, SERVER, is_true(res, 0, 3) ? FINDING_PROBLEM : FINDING_OK,
+		findings_add(f, SERVER, sync_true(res, 0, 3) ? FINDING_PROBLEM : FINDING_OK,
 			     "see default_transaction_read_only of server, database and role",
-			     is_true(res, 0, 3) ? "transactions are read-only here" : "it is the primary");
+			     sync_true(res, 0, 3) ? "transactions are read-only here" : "it is the primary");
 	check_session(look, &session);
-	check_clock(look, number(res, 0, 4), asked_ms);
+	check_clock(look->checkup, SERVER,
+		    "set both clocks by NTP: `timedatectl`; ages and retention are wrong until then",
+		    asked_ms, sync_int(res, 0, 4));
 	sync_free(res);
 	check_pooler(look, &session);
 }
@@ -219,7 +192,7 @@ static void check_catalogue(struct look *look)
 					   array_len(params));
 
 	for (int r = 0; res && r < sync_rows(res); r++) {
-		bool fine = is_true(res, r, 1), warning = strcmp(sync_text(res, r, 2), "warning") == 0;
+		bool fine = sync_true(res, r, 1), warning = strcmp(sync_text(res, r, 2), "warning") == 0;
 		const char *advice = sync_text(res, r, 4);
 
 		findings_add(&look->checkup->findings, TABLE,
@@ -239,7 +212,7 @@ static void check_versions(struct look *look)
 
 	if (!res)
 		return;
-	count = number(res, 0, 0);
+	count = sync_int(res, 0, 0);
 	sync_free(res);
 	findings_add(&look->checkup->findings, TABLE, count ? FINDING_PROBLEM : FINDING_OK,
 		     "its ids went back in a failover or restore; run `outboxd check --raise-sequence`",
@@ -247,7 +220,7 @@ static void check_versions(struct look *look)
 			   : "%lld events wait for versions that this table never drew",
 		     (long long)count);
 	res = look->mapping.version_is_id ? look_try(look, sql_query_check_drawn, NULL, 0, &ignored) : NULL;
-	look->checkup->drawn = res && sync_rows(res) > 0 ? number(res, 0, 0) : 0;
+	look->checkup->drawn = res && sync_rows(res) > 0 ? sync_int(res, 0, 0) : 0;
 	sync_free(res);
 }
 
@@ -256,7 +229,7 @@ static bool check_lock(struct look *look)
 {
 	struct pg_result *res = look_query(look, TABLE, "its locks", sql_query_locker, NULL, 0);
 	bool locked = res && sync_rows(res) > 0,
-	     readable = res && !(locked && is_true(res, 0, LOCKER_UNREADABLE));
+	     readable = res && !(locked && sync_true(res, 0, LOCKER_UNREADABLE));
 
 	if (locked)
 		findings_add(&look->checkup->findings, TABLE, FINDING_PROBLEM, sync_text(res, 0, LOCKER_CURE),

@@ -128,7 +128,7 @@ static void check_row(struct look *look, const struct pg_result *res, int r, str
 			tally->why = why;
 			(void)snprintf(tally->id, sizeof(tally->id), "%s", id ? id : "NULL");
 		}
-		if (strcmp(sync_text(res, r, 8), "t") == 0)
+		if (sync_true(res, r, 8))
 			tally->delivered++;
 		else
 			tally->pending++;

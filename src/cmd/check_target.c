@@ -9,7 +9,6 @@
 #include <fnmatch.h>
 #include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define PRIVILEGES "privileges"
 #define INDEX "index"
@@ -153,7 +152,7 @@ void check_template(struct elastic *es, const struct target *t)
 	buf_init(&whose, 4096);
 	buf_addf(&whose, "template %s, which %s will get", name, t->index);
 	if (json_object_get(json_object_get(found, "index_template"), "data_stream") &&
-	    (t->ops & ((1 << OP_INDEX) | (1 << OP_DELETE))))
+	    (t->ops & OPS_VERSIONED))
 		findings_add(
 			&elastic_checkup(es)->findings, INDEX, FINDING_PROBLEM,
 			"set outbox.operation = 'create' (or preset = events), or name the index otherwise",

@@ -7,13 +7,13 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "cmd/command.h"
+#include "cmd/interrupt.h"
 #include "es/bulk.h"
 #include "es/http_sync.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,23 +41,6 @@ struct probe {
 	double ms[STEPS]; // below 0 = did not happen
 	json_t *left;     // what could not be removed
 };
-
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int number)
-{
-	(void)number;
-	stopped = 1;
-}
-
-// The first of these signals ends the waiting, not the cleaning up; the second ends all.
-static void watch_signals(void)
-{
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
-
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
-}
 
 static void leave(struct probe *p, const char *what, const struct err *why)
 {
@@ -161,7 +144,7 @@ static bool await(struct probe *p, probe_look *look, int64_t deadline_ms, bool *
 {
 	*ret_done = false;
 	while (look(p, ret_done, e) && !*ret_done) {
-		if (stopped || clock_boot_ms() >= deadline_ms)
+		if (interrupt_came() || clock_boot_ms() >= deadline_ms)
 			return true;
 		(void)poll(NULL, 0, PAUSE_MS);
 	}
@@ -180,7 +163,7 @@ static bool pass(struct probe *p, enum step step, probe_look *look, const char *
 
 	if (!await(p, look, p->deadline_ms, &done, e))
 		return false;
-	if (!done && stopped)
+	if (!done && interrupt_came())
 		return err_set(e, ERR_UNAVAILABLE, "stopped by a signal before it was %s", step_names[step]);
 	parse_format_duration(p->call->timeout_ms ? p->call->timeout_ms : TIMEOUT_MS, limit);
 	if (!done)
@@ -237,7 +220,7 @@ static void clean_up(struct probe *p)
 
 	if (!p->event.id)
 		return;
-	stopped = 0;
+	interrupt_forget(); // it ends the waiting, not the cleaning up
 	by_event = delete_by_event(p);
 	if (!probe_remove(p->table, (const int64_t[]){ p->event.id, p->removal.id }, 2, &e))
 		leave(p, "its rows in the outbox", &e);
@@ -307,7 +290,7 @@ int cmd_probe(const struct call *call, struct err *e)
 	bool ok;
 
 	name_document(&p);
-	watch_signals();
+	interrupt_catch();
 	p.left = json_array();
 	p.table = probe_table_open(call->config, e);
 	p.http = p.table ? http_sync_new(&settings, e) : NULL;

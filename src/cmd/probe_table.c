@@ -27,20 +27,13 @@ static struct pg_result *query(struct probe_table *t, const char *sql, const cha
 	return sync_query(t->db, text, params, count, e);
 }
 
-static bool is_true(const struct pg_result *res, int col)
-{
-	const char *text = sync_text(res, 0, col);
-
-	return text && *text == 't';
-}
-
 static bool judge(struct probe_table *t, const struct pg_result *res, struct err *e)
 {
 	const char *missing = sync_text(res, 0, 1);
 
-	if (!is_true(res, 0))
+	if (!sync_true(res, 0, 0))
 		return err_set(e, ERR_CONFIG, "there is no table %s, run `outboxd init`", t->mapping.table);
-	if (is_true(res, 3))
+	if (sync_true(res, 0, 3))
 		return err_set(e, ERR_REFUSED,
 			       "this server is a standby: an event is written on the primary");
 	if (*missing)
@@ -48,11 +41,11 @@ static bool judge(struct probe_table *t, const struct pg_result *res, struct err
 			       "a probe needs the privileges SELECT, INSERT and DELETE, missing here: run "
 			       "GRANT %s ON %s TO %s",
 			       missing, t->mapping.table, sync_text(res, 0, 2));
-	t->published = is_true(res, 4);
-	t->insert = is_true(res, 4)   ? sql_query_probe_publish
-		    : is_true(res, 5) ? sql_query_probe_insert
-		    : is_true(res, 6) ? sql_query_probe_debezium
-				      : NULL;
+	t->published = sync_true(res, 0, 4);
+	t->insert = sync_true(res, 0, 4)   ? sql_query_probe_publish
+		    : sync_true(res, 0, 5) ? sql_query_probe_insert
+		    : sync_true(res, 0, 6) ? sql_query_probe_debezium
+					   : NULL;
 	return t->insert ||
 	       err_set(e, ERR_REFUSED,
 		       "table %s has columns of its own (no aggregate_type, aggregate_id, data), so a probe does not know "
@@ -199,8 +192,8 @@ bool probe_delivered(struct probe_table *t, int64_t id, bool *ret_done, struct e
 	res = query(t, sql_query_probe_state, params, 1, e);
 	if (!res)
 		return false;
-	*ret_done = sync_rows(res) == 0 || is_true(res, 0);
-	dead = !*ret_done && is_true(res, 1);
+	*ret_done = sync_rows(res) == 0 || sync_true(res, 0, 0);
+	dead = !*ret_done && sync_true(res, 0, 1);
 	if (dead)
 		err_set(e, ERR_REFUSED, "Elasticsearch refuses its document: %s: %s", sync_text(res, 0, 2),
 			sync_text(res, 0, 3));

@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,27 +11,6 @@
 #define LINE_MS 5000
 #define BAR 20
 #define RATE_AFTER_MS 500 // a rate of less than that is noise
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
-
-void progress_catch_interrupt(void)
-{
-	struct sigaction act = { .sa_handler = on_interrupt, .sa_flags = (int)(SA_RESTART | SA_RESETHAND) };
-
-	sigaction(SIGINT, &act, NULL);
-	sigaction(SIGTERM, &act, NULL);
-}
-
-bool progress_interrupted(void)
-{
-	return interrupted != 0;
-}
 
 bool progress_on_terminal(void)
 {

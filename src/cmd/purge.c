@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/parse.h"
 #include "cmd/command.h"
+#include "cmd/interrupt.h"
 #include "cmd/progress.h"
 #include "pg/mend.h"
 
@@ -30,9 +31,9 @@ static bool purge(struct walk *w, int64_t *ret_deleted, struct err *e)
 	// To count is to read the table once more: only for somebody who watches.
 	if (progress_on_terminal())
 		ok = mend_count(w->desk, w->older_ms, w->dead != NULL, &total, e);
-	progress_catch_interrupt();
+	interrupt_catch();
 	progress_start(&p, "purge", total);
-	while (ok && more && !progress_interrupted()) {
+	while (ok && more && !interrupt_came()) {
 		rows = 0;
 		ok = step(w, &rows, &more, e);
 		*ret_deleted += rows;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "cmd/command.h"
+#include "cmd/interrupt.h"
 #include "cmd/progress.h"
 #include "pg/mend.h"
 
@@ -16,7 +17,7 @@ static bool settle_moved(struct mend *m, struct requeue_plan *plan, struct reque
 {
 	int64_t rows;
 
-	while (plan->moved > 0 && !progress_interrupted()) {
+	while (plan->moved > 0 && !interrupt_came()) {
 		if (!mend_settle(m, &rows, e))
 			return false;
 		done->superseded += rows;
@@ -33,11 +34,11 @@ static bool requeue(struct mend *m, struct requeue_plan *plan, struct requeued *
 	bool many = plan->dead > MEND_CHUNK_ROWS, more = true, ok = true;
 	struct progress p;
 
-	progress_catch_interrupt();
+	interrupt_catch();
 	if (many)
 		progress_start(&p, "requeue", plan->dead);
 	ok = settle_moved(m, plan, done, e);
-	while (ok && more && !progress_interrupted()) {
+	while (ok && more && !interrupt_came()) {
 		int64_t rows = 0;
 
 		ok = mend_next(m, MEND_REQUEUE, 0, &rows, &more, e);

@@ -19,7 +19,7 @@ struct desk {
 static bool is_readable(struct desk *d, struct err *e)
 {
 	struct pg_result *res = desk_query(d, sql_query_locker, NULL, 0, e);
-	bool readable = res && (sync_rows(res) == 0 || *sync_text(res, 0, LOCKER_UNREADABLE) == 'f');
+	bool readable = res && (sync_rows(res) == 0 || !sync_true(res, 0, LOCKER_UNREADABLE));
 
 	if (res && !readable)
 		err_set(e, ERR_UNAVAILABLE, "the table is locked: %s. Ask its owner, or: %s",

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "pg/sql.h"
 
 #include <ctype.h>
 #include <stddef.h>
@@ -326,6 +327,7 @@ bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 		mapping_done(m);
 		return false;
 	}
+	m->dead_selected = mapping_expand(m, sql_query_dead_selected, NULL);
 	m->lane_class = print("hashtext('outboxd lane ' || ?::regclass::oid)", m->table_literal);
 	return true;
 }
@@ -380,6 +382,7 @@ static const struct placeholder {
 	{ "seq_index", offsetof(struct mapping, seq_index) },
 	{ "id_column", offsetof(struct mapping, id_column) },
 	{ "key_column", offsetof(struct mapping, key_column) },
+	{ "dead_selected", offsetof(struct mapping, dead_selected) },
 };
 
 static const char *look_up(const struct mapping *m, const char *name, size_t len)

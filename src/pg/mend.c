@@ -76,13 +76,6 @@ void mend_free(struct mend *m)
 	free(m);
 }
 
-static int64_t number(const struct pg_result *res, int col)
-{
-	const char *text = sync_text(res, 0, col);
-
-	return text ? strtoll(text, NULL, 10) : 0;
-}
-
 // One row whose first column is a number of rows.
 static bool count_rows(struct desk *d, const char *sql, const char *const *params, int count,
 		       int64_t *ret_rows, struct err *e)
@@ -90,7 +83,7 @@ static bool count_rows(struct desk *d, const char *sql, const char *const *param
 	struct pg_result *res = desk_query(d, sql, params, count, e);
 
 	if (res)
-		*ret_rows = number(res, 0);
+		*ret_rows = sync_int(res, 0, 0);
 	sync_free(res);
 	return res != NULL;
 }
@@ -122,7 +115,7 @@ bool mend_plan(struct mend *m, struct requeue_plan *ret, struct err *e)
 			    SELECTION_PARAMS + 1, e);
 	if (!m->plan)
 		return false;
-	*ret = (struct requeue_plan){ .dead = number(m->plan, 0), .moved = number(m->plan, 1) };
+	*ret = (struct requeue_plan){ .dead = sync_int(m->plan, 0, 0), .moved = sync_int(m->plan, 0, 1) };
 	return true;
 }
 
@@ -136,9 +129,9 @@ bool mend_settle(struct mend *m, int64_t *ret_rows, struct err *e)
 // Moves on behind what `chunk` has. False = it was the last.
 static bool move_on(struct mend *m, const struct pg_result *chunk)
 {
-	if (number(chunk, 0) > 0) {
-		m->hash = number(chunk, 3);
-		m->id = number(chunk, 4);
+	if (sync_int(chunk, 0, 0) > 0) {
+		m->hash = sync_int(chunk, 0, 3);
+		m->id = sync_int(chunk, 0, 4);
 		return true;
 	}
 	if (m->without)
@@ -167,7 +160,7 @@ bool mend_next(struct mend *m, enum mend_verb verb, int64_t older_ms, int64_t *r
 	if (!chunk)
 		return false;
 	*ret_rows = 0;
-	if (number(chunk, 0) > 0) {
+	if (sync_int(chunk, 0, 0) > 0) {
 		const char *const rows[] = { sync_text(chunk, 0, 1), sync_text(chunk, 0, 2) };
 
 		if (verb == MEND_REQUEUE)
@@ -192,9 +185,9 @@ bool mend_purge(struct desk *d, int64_t older_ms, int64_t *above, int64_t *ret_r
 	res = desk_query(d, sql_query_purge, params, 3, e);
 	if (!res)
 		return false;
-	*ret_rows = number(res, 0);
+	*ret_rows = sync_int(res, 0, 0);
 	*ret_more = sync_text(res, 0, 1) != NULL;
-	*above = number(res, 1);
+	*above = sync_int(res, 0, 1);
 	sync_free(res);
 	return true;
 }

@@ -4,7 +4,6 @@
 #include "pg/sql.h"
 #include "pg/sync.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 bool overview_read(struct desk *d, bool rate, struct overview *ret, struct err *e)
@@ -45,7 +44,7 @@ long long overview_pending(struct desk *d)
 {
 	struct err ignored = { 0 };
 	struct pg_result *res = desk_query(d, sql_query_pending, NULL, 0, &ignored);
-	long long rows = res ? strtoll(sync_text(res, 0, 0), NULL, 10) : -1;
+	long long rows = res ? sync_int(res, 0, 0) : -1;
 
 	sync_free(res);
 	return rows;

@@ -48,7 +48,7 @@ static bool ask(struct init *in, const char *sql, const char *const *params, int
 
 	if (!res)
 		return false;
-	*ret_yes = sync_rows(res) > 0 && sync_text(res, 0, 0) && sync_text(res, 0, 0)[0] == 't';
+	*ret_yes = sync_rows(res) > 0 && sync_true(res, 0, 0);
 	sync_free(res);
 	return true;
 }

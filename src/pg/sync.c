@@ -208,6 +208,20 @@ const char *sync_text(const struct pg_result *res, int row, int col)
 	return PQgetisnull(res, row, col) ? NULL : PQgetvalue(res, row, col);
 }
 
+int64_t sync_int(const struct pg_result *res, int row, int col)
+{
+	const char *text = sync_text(res, row, col);
+
+	return text ? strtoll(text, NULL, 10) : 0;
+}
+
+bool sync_true(const struct pg_result *res, int row, int col)
+{
+	const char *text = sync_text(res, row, col);
+
+	return text && *text == 't';
+}
+
 static struct slice slice(const struct pg_result *res, int row, int col)
 {
 	const char *text = sync_text(res, row, col);
@@ -217,12 +231,10 @@ static struct slice slice(const struct pg_result *res, int row, int col)
 
 void sync_row(const struct pg_result *res, int row, struct row *ret)
 {
-	const char *id = sync_text(res, row, 0), *version = sync_text(res, row, 1);
-
 	*ret = (struct row){
-		.id = id ? strtoll(id, NULL, 10) : 0,
-		.version = version ? strtoll(version, NULL, 10) : 0,
-		.has_version = version != NULL,
+		.id = sync_int(res, row, 0),
+		.version = sync_int(res, row, 1),
+		.has_version = sync_text(res, row, 1) != NULL,
 		.index = slice(res, row, 2),
 		.document_id = slice(res, row, 3),
 		.operation = slice(res, row, 4),

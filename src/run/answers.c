@@ -211,7 +211,7 @@ static void sync_end(struct exchange *x, bool all)
 		 all ? "true" : "false",
 		 (long long)(now->fates[FATE_DELIVERED] - then->fates[FATE_DELIVERED]),
 		 (long long)(now->fates[FATE_SUPERSEDED] - then->fates[FATE_SUPERSEDED]),
-		 (long long)(now->fates[FATE_DEAD] + now->sieved - then->fates[FATE_DEAD] - then->sieved),
+		 (long long)(tally_fate(now, FATE_DEAD) - tally_fate(then, FATE_DEAD)),
 		 (double)(clock_boot_ms() - x->began_ms) / 1000.0);
 	say_json(x);
 	x->status = all ? 200 : 504;

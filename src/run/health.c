@@ -203,11 +203,9 @@ void health_sample(struct relay *r)
 	auto_buf reasons = { 0 };
 
 	buf_init(&reasons, 4096);
-	// Rows that the sieve found were claimed by a claim that failed: counted here, so that the sum holds.
-	metrics_set(m, METRIC_CLAIMED, 0, (double)(r->tally.claimed + r->tally.sieved));
+	metrics_set(m, METRIC_CLAIMED, 0, (double)tally_claimed(&r->tally));
 	for (int f = 0; f < FATE_COUNT_; f++)
-		metrics_set(m, METRIC_EVENTS, f,
-			    (double)(r->tally.fates[f] + (f == FATE_DEAD ? r->tally.sieved : 0)));
+		metrics_set(m, METRIC_EVENTS, f, (double)tally_fate(&r->tally, (enum fate)f));
 	for (int i = 0; i < r->worker_count; i++)
 		states[r->workers[i]->state]++;
 	for (int s = 0; s < W_STATE_COUNT_; s++)

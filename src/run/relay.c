@@ -227,7 +227,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
-	int64_t moved = r->tally.claimed - r->tally.fates[FATE_RETURNED] + r->tally.sieved;
+	int64_t moved = tally_claimed(&r->tally) - r->tally.fates[FATE_RETURNED];
 
 	if (moved != r->moved) {
 		r->moved = moved;
@@ -339,7 +339,7 @@ static void log_end(const struct relay *r)
 
 	log_info(r->once ? "drained" : "stopped", kv_int("exit", r->exit_code),
 		 kv_int("claimed", r->tally.claimed), kv_int("delivered", f[FATE_DELIVERED]),
-		 kv_int("superseded", f[FATE_SUPERSEDED]), kv_int("dead", f[FATE_DEAD] + r->tally.sieved),
+		 kv_int("superseded", f[FATE_SUPERSEDED]), kv_int("dead", tally_fate(&r->tally, FATE_DEAD)),
 		 kv_int("waiting", f[FATE_WAITING]), kv_int("returned", f[FATE_RETURNED]),
 		 kv_int("requests", r->tally.requests),
 		 kv_real("seconds", (double)(clock_boot_ms() - r->started_ms) / 1000.0));

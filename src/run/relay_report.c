@@ -228,5 +228,5 @@ void relay_left_known(struct relay *r, bool left)
 	if (left)
 		lanes_forget_bounds(&r->lanes); // it may lie below a bound: the next look is from zero
 	else
-		relay_quit(r, r->tally.fates[FATE_DEAD] + r->tally.sieved > 0 ? 65 : 0);
+		relay_quit(r, tally_fate(&r->tally, FATE_DEAD) > 0 ? 65 : 0);
 }

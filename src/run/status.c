@@ -64,11 +64,11 @@ static json_t *horizon(const struct relay *r)
 
 static json_t *events(const struct tally *t)
 {
-	json_t *object = json_pack("{s:I}", "claimed", (json_int_t)(t->claimed + t->sieved));
+	json_t *object = json_pack("{s:I}", "claimed", (json_int_t)tally_claimed(t));
 
 	for (int f = 0; f < FATE_COUNT_; f++)
 		json_object_set_new(object, fate_name((enum fate)f),
-				    json_integer(t->fates[f] + (f == FATE_DEAD ? t->sieved : 0)));
+				    json_integer(tally_fate(t, (enum fate)f)));
 	return object;
 }
 
