@@ -14,6 +14,8 @@ import urllib.request
 from pathlib import Path
 from statistics import median
 
+import psycopg
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ceiling  # noqa: E402
@@ -36,13 +38,17 @@ def relay(db: Database, elastic: Elastic, **settings: object) -> Outboxd:
     return Outboxd(binary_path=BINARY, postgres_dsn=db.dsn, elasticsearch_url=elastic.url, **settings)
 
 
+def fill(connection: psycopg.Connection, events: int) -> None:
+    connection.execute("TRUNCATE outbox")
+    insert_events(connection, events, index=INDEX)
+    connection.execute("VACUUM ANALYZE outbox")
+    connection.execute("CHECKPOINT")
+
+
 def measure_drain(db: Database, elastic: Elastic, events: int, **settings: object) -> dict[str, float]:
     """One drain of `events` pending events, and the ceiling just before it."""
     with db.connect() as connection:
-        connection.execute("TRUNCATE outbox")
-        insert_events(connection, events, index=INDEX)
-        connection.execute("VACUUM ANALYZE outbox")
-        connection.execute("CHECKPOINT")
+        fill(connection, events)
         fresh_index(elastic)
         ceiling_seconds = ceiling.measure(elastic, ceiling.bodies(connection, INDEX, events))
     fresh_index(elastic)
@@ -90,10 +96,7 @@ def measure_latency(db: Database, elastic: Elastic, rate: int, seconds: int) -> 
 def daemon_drain_seconds(db: Database, elastic: Elastic, events: int, scrapes_a_second: int) -> float:
     """A daemon meets a backlog, while somebody reads its metrics."""
     with db.connect() as connection:
-        connection.execute("TRUNCATE outbox")
-        insert_events(connection, events, index=INDEX)
-        connection.execute("VACUUM ANALYZE outbox")
-        connection.execute("CHECKPOINT")
+        fill(connection, events)
     fresh_index(elastic)
     port = free_port()
     daemon = relay(db, elastic, admin_listen=f"{HOST}:{port}")

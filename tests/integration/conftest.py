@@ -6,6 +6,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,15 @@ def outboxd(db: Database, elastic: Elastic, index: str) -> Iterator[OutboxdFacto
         daemon.print_log()
     for daemon in made:
         daemon.close()
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """The file with the relay's password on a secure_node."""
+    file = tmp_path / "password"
+    file.write_text("relay-secret\n")
+    file.chmod(0o600)
+    return file
 
 
 @pytest.hookimpl(hookwrapper=True)

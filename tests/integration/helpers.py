@@ -9,7 +9,16 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from harness import Completed, Database, Outboxd
+from harness import Completed, Database, Elastic, Outboxd
+
+
+USERS = {"admin": ("admin-secret", "superuser"), "relay": ("relay-secret", "relay")}
+
+
+def secure_node(roles: Mapping[str, Any]) -> Elastic:
+    """With security on, USERS, and quick to see that its files have changed."""
+    quick = {"resource.reload.interval.high": "200ms", "resource.reload.interval.medium": "200ms"}
+    return Elastic(settings=quick, users=USERS, roles=roles, heap="384m")
 
 
 def init(daemon: Outboxd, *flags: str) -> Completed:

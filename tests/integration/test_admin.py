@@ -88,6 +88,17 @@ def ready(daemon: Any, admin: Admin) -> Any:
     return daemon
 
 
+@pytest.fixture
+def stuck(db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> Any:
+    """With an event that it cannot deliver: Elasticsearch is away."""
+    daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=f"http://{HOST}:{free_port()}")
+    init(daemon)
+    publish(db, index, "1", {"n": 1})
+    daemon.start()
+    daemon.wait_log("elasticsearch_away", timeout=20)
+    return daemon
+
+
 class TestReadiness:
     def test_both_servers_work(self, ready: Any, admin: Admin) -> None:
         assert admin.ask("/readyz").text == "ok\n"
@@ -270,52 +281,29 @@ class TestSync:
     def test_an_empty_queue_is_done_at_once(self, ready: Any, admin: Admin) -> None:
         assert admin.ask("/sync", "POST").json["delivered"] == 0
 
-    def test_the_time_is_over(self, db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> None:
-        daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=f"http://{HOST}:{free_port()}")
-        init(daemon)
-        publish(db, index, "1", {"n": 1})
-        daemon.start()
-        daemon.wait_log("elasticsearch_away", timeout=20)
+    def test_the_time_is_over(self, stuck: Any, admin: Admin) -> None:
         answer = admin.ask("/sync?timeout=300ms", "POST")
         assert answer.status == 504 and answer.json["done"] is False and answer.json["delivered"] == 0
 
-    def test_a_client_that_leaves_is_forgotten(self, db: Database, outboxd: OutboxdFactory, index: str,
-                                               admin: Admin) -> None:
-        daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=f"http://{HOST}:{free_port()}")
-        init(daemon)
-        publish(db, index, "1", {"n": 1})
-        daemon.start()
-        daemon.wait_log("elasticsearch_away", timeout=20)
+    def test_a_client_that_leaves_is_forgotten(self, stuck: Any, admin: Admin) -> None:
         for _ in range(5):
             with socket.create_connection((HOST, admin.port)) as client:
                 client.sendall(b"POST /sync?timeout=1s HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 time.sleep(0.1)
         assert admin.ask("/healthz").status == 200
-        assert daemon.terminate().exit_code == 0
+        assert stuck.terminate().exit_code == 0
 
-    def test_stopping_answers_whoever_waits(self, db: Database, outboxd: OutboxdFactory, index: str,
-                                            admin: Admin) -> None:
-        daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=f"http://{HOST}:{free_port()}")
-        init(daemon)
-        publish(db, index, "1", {"n": 1})
-        daemon.start()
-        daemon.wait_log("elasticsearch_away", timeout=20)
+    def test_stopping_answers_whoever_waits(self, stuck: Any, admin: Admin) -> None:
         replies: list[Reply] = []
         thread = threading.Thread(target=lambda: replies.append(admin.ask("/sync", "POST")))
         thread.start()
         wait_until(lambda: admin.metric("outboxd_ready") == 0, 10, "an answer")
         time.sleep(0.3)
-        assert daemon.terminate().exit_code == 0
+        assert stuck.terminate().exit_code == 0
         thread.join(10)
         assert replies[0].status == 503
 
-    def test_too_many_that_wait_are_refused(self, db: Database, outboxd: OutboxdFactory, index: str,
-                                            admin: Admin) -> None:
-        daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=f"http://{HOST}:{free_port()}")
-        init(daemon)
-        publish(db, index, "1", {"n": 1})
-        daemon.start()
-        daemon.wait_log("elasticsearch_away", timeout=20)
+    def test_too_many_that_wait_are_refused(self, stuck: Any, admin: Admin) -> None:
         statuses: list[int] = []
         threads = [threading.Thread(target=lambda: statuses.append(admin.ask("/sync?timeout=2s", "POST").status))
                    for _ in range(12)]

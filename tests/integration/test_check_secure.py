@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from conftest import OutboxdFactory
-from helpers import init, publish
+from helpers import init, publish, secure_node
 from test_check import CONFIG, found, lines, problem, warning
 from test_probe import PROBE, REFUSED, steps
-from test_verdicts_secure import USERS, wait_denied
+from test_verdicts_secure import wait_denied
 
 from harness import Database, Elastic, Outboxd
 
@@ -26,17 +26,8 @@ def role(*names: str, cluster: bool = True) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Elastic]:
-    quick = {"resource.reload.interval.high": "200ms", "resource.reload.interval.medium": "200ms"}
-    with Elastic(settings=quick, users=USERS, roles=role(*SEES), heap="384m") as server:
+    with secure_node(role(*SEES)) as server:
         yield server
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    file = tmp_path / "password"
-    file.write_text("relay-secret\n")
-    file.chmod(0o600)
-    return file
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from conftest import OutboxdFactory
-from helpers import init, publish, undelivered
+from helpers import init, publish, secure_node, undelivered
 from runbook import DOCUMENT, Operator, blocks, missing
 from test_operator import Clock
-from test_verdicts_secure import USERS, privileges, wait_denied
+from test_verdicts_secure import privileges, wait_denied
 
 from harness import Answer, Database, Elastic, Outboxd, ScriptedElastic, wait_until
 
@@ -125,17 +125,13 @@ def test_postgresql_is_down(at_work: Operator) -> None:
 
 @pytest.fixture(scope="module")
 def secure() -> Iterator[Elastic]:
-    quick = {"resource.reload.interval.high": "200ms", "resource.reload.interval.medium": "200ms"}
-    with Elastic(settings=quick, users=USERS, roles=GRANTED, heap="384m") as node:
+    with secure_node(GRANTED) as node:
         yield node
 
 
 @pytest.fixture
-def secured(db: Database, secure: Elastic, outboxd: OutboxdFactory, tmp_path: Path) -> Operator:
+def secured(db: Database, secure: Elastic, outboxd: OutboxdFactory, secret: Path, tmp_path: Path) -> Operator:
     """Beside a server with security on; the administrator's name is in ~/.netrc."""
-    secret = tmp_path / "password"
-    secret.write_text("relay-secret")
-    secret.chmod(0o600)
     daemon = outboxd(**QUICK, elasticsearch_url=secure.url, elasticsearch_username="relay",
                      elasticsearch_password_file=secret)
     operator = Operator(db, secure, tmp_path, daemon)

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 from conftest import OutboxdFactory
-from helpers import init, publish, publish_many
+from helpers import init, publish, publish_many, secure_node
 from test_verdicts import WATCHED, delivered, untouched, wait_delivered, wait_tried_again
 
 from harness import Database, Elastic, ElasticClient, Outboxd, wait_until
-
-USERS = {"admin": ("admin-secret", "superuser"), "relay": ("relay-secret", "relay")}
 
 
 def privileges(*names: str, on: str = "*") -> dict[str, Any]:
@@ -23,9 +21,7 @@ def privileges(*names: str, on: str = "*") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Elastic]:
-    # How often it looks whether its files have changed.
-    quick = {"resource.reload.interval.high": "200ms", "resource.reload.interval.medium": "200ms"}
-    with Elastic(settings=quick, users=USERS, roles=privileges("index", "delete"), heap="384m") as server:
+    with secure_node(privileges("index", "delete")) as server:
         yield server
 
 
@@ -39,14 +35,6 @@ def secure(node: Elastic, index: str, outboxd: OutboxdFactory) -> Iterator[Elast
     node.set_roles(privileges("index", "delete"))
     node.delete_index(index)
     node.delete_index(f"{index}-good")
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    file = tmp_path / "password"
-    file.write_text("relay-secret\n")
-    file.chmod(0o600)
-    return file
 
 
 def start(outboxd: OutboxdFactory, secure: Elastic, secret: Path, **settings: Any) -> Outboxd:
