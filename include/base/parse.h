@@ -6,6 +6,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 // "250ms" "5s" "10m" "2h" "7d", or "0". A bare number other than 0 is an error: it has no unit. Milliseconds.
@@ -18,5 +19,10 @@ bool parse_bool(const char *text, bool *ret_value, struct err *e) must_check; //
 // The shortest text that the parsers above read back as the same value ("1500ms", "2s", "1MB").
 void parse_format_duration(int64_t ms, char out[32]);
 void parse_format_size(int64_t bytes, char out[32]);
+
+// Length of the text, or of what fits into max bytes without cutting a character in two.
+size_t utf8_cut(const char *text, size_t max);
+// Copies as much as fits so.
+void utf8_copy(const char *text, char *out, size_t cap);
 
 #endif

@@ -21,6 +21,7 @@ struct circuit {
 };
 
 void circuit_init(struct circuit *c, int64_t base_ms, int64_t cap_ms);
+bool circuit_is_untested(const struct circuit *c); // open from the start: nobody has asked yet
 // A failure; returns true when it is the one that opened the circuit (the one to log). at_least_ms: Retry-After or -1.
 bool circuit_failed(struct circuit *c, int64_t now_ms, int64_t at_least_ms, struct rng *rng);
 // A success; returns true when it closed an open circuit.

@@ -27,6 +27,7 @@ enum trouble_kind {
 	TROUBLE_TABLE,
 	TROUBLE_FUTURE,
 	TROUBLE_PURGE,
+	TROUBLE_COUNTING,
 	TROUBLE_COUNT_
 };
 enum { SERVER_POSTGRES, SERVER_ELASTICSEARCH };
@@ -42,6 +43,7 @@ struct metrics {
 
 void metrics_init(struct metrics *m, const char *version);
 // series: number of the label's value; 0 for a metric without label.
+// NAN = not known: a gauge without a label is left out then.
 void metrics_set(struct metrics *m, enum metric which, int series, double v);
 void metrics_add(struct metrics *m, enum metric which, int series, double v);
 double metrics_get(const struct metrics *m, enum metric which, int series);

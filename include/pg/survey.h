@@ -29,12 +29,14 @@ struct horizon_holder {
 	double age_seconds; // -1 = nobody can say
 };
 void backlog_done(struct backlog *b);
-void survey_count(struct survey *s, struct conn *c);
-// A row of the script above; false = the step has no answer for us.
+void survey_count(struct survey *s, struct conn *c); // ROLLBACK is the caller's when it fails
+// A row of the script above.
 void survey_read(const struct pg_result *res, int step, int row, struct backlog *ret_backlog,
 		 struct horizon_holder *ret_holder);
 
-// One statement with one row. `number` and `ids` ("{}" = all, or "{12,15}") are its parameters, where it has any.
+// A transaction with one row, at SURVEY_STEP_ANSWER. `number` and `ids` ("{}" = all, or "{12}") are its parameters, where it has
+// any. When it fails, it is left open: ROLLBACK is the caller's.
+#define SURVEY_STEP_ANSWER 2
 enum survey_question {
 	SURVEY_HIGHEST, // int8: the highest id
 	SURVEY_LEFT,    // bool: is anything undelivered up to id `number`?
@@ -42,7 +44,6 @@ enum survey_question {
 	SURVEY_REQUEUE, // two int8: rows made pending, rows settled. ids
 	SURVEY_QUESTION_COUNT_
 };
-bool survey_is_answer(enum survey_question q, int step); // of its script: is a row of the step the one?
 void survey_ask(struct survey *s, struct conn *c, enum survey_question q, int64_t number, const char *ids);
 
 #endif

@@ -11,6 +11,7 @@
 struct exchange {
 	struct relay *relay;
 	const struct path *path;
+	bool trusted;                                                  // came with the token, or needs none
 	const char *accept;                                            // header, "" = none
 	const char *(*argument)(struct exchange *x, const char *name); // of the query, NULL = not given
 
@@ -21,15 +22,20 @@ struct exchange {
 
 	struct question *question;         // that the keeper has not answered yet
 	void (*ready)(struct exchange *x); // admin.c: called when it is answered later
+	// What the row said: the highest id, or how many were requeued and how many settled; is anything left?
+	int64_t number, superseded;
+	bool left;
 	// POST /sync:
 	struct tally then;
-	int64_t highest, began_ms, until_ms;
+	int64_t began_ms, until_ms;
 	ev_timer look;
 };
 
+#define PATH_OPEN 1u  // needs no token
+#define PATH_WAITS 2u // for an answer of the table
 struct path {
 	const char *method, *name;
-	bool open; // needs no token
+	unsigned flags;
 	void (*answer)(struct exchange *x);
 };
 // NULL = there is none; *ret_known = the path exists with another method.

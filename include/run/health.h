@@ -49,10 +49,10 @@ void health_counted(struct relay *r); // backlog and holder are fresh
 // Age of the oldest pending event now, seconds.
 double health_lag(const struct relay *r);
 double health_rate(const struct relay *r); // events a second that were delivered or superseded lately
-// Can events be delivered now? If not, a line for each reason is added.
-bool health_ready(const struct relay *r, struct buf *reasons);
+// Can events be delivered now? If not, a line for each reason is added; tell_why: with the server's own sentence.
+bool health_ready(const struct relay *r, bool tell_why, struct buf *reasons);
 void health_sample(struct relay *r); // fills in what is only looked at when somebody asks
-// GET /status: JSON, the caller owns it.
+// GET /status: JSON, the caller owns it. NULL = some value is not what JSON can hold: a bug.
 char *health_status(struct relay *r);
 
 #endif

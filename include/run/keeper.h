@@ -15,14 +15,16 @@
 struct relay;
 struct keeper;
 
-// One thing to ask of the table. The keeper owns it from keeper_ask on and frees it after `answer`, which is called once
-// unless `answer` was set to NULL meanwhile: with the row, or with res = NULL and the error.
+// One thing to ask of the table. The keeper owns it from keeper_ask on and frees it after `done`, which is called once, with
+// the error or NULL; before that `row` is called with the answer. Only what `done` was told to have gone well is committed.
 struct question {
 	enum survey_question what;
 	int64_t number;
-	char ids[256];
-	void (*answer)(void *arg, const struct pg_result *res, const struct err *e);
+	char ids[32];
+	void (*row)(void *arg, const struct pg_result *res);
+	void (*done)(void *arg, const struct err *e);
 	void *arg;
+	int64_t asked_ms;
 	struct question *next;
 };
 
@@ -31,6 +33,8 @@ void keeper_free(struct keeper *k); // NULL is fine
 void keeper_start(struct keeper *k);
 // False: there is no connection now, and q is the caller's. Allocated with malloc.
 bool keeper_ask(struct keeper *k, struct question *q);
+// Whoever asked does not wait any more: no callback comes, and what was not begun is not asked.
+void keeper_forget(struct keeper *k, struct question *q);
 void keeper_print_fsm(FILE *out);
 
 #endif

@@ -37,6 +37,7 @@
 	X(CHECKED)   /* the answer came */                                   \
 	X(ALIVE)     /* Elasticsearch answered the probe */                  \
 	X(NO_SIGN)   /* it did not */                                        \
+	X(HELD)      /* it did, but nothing shall be claimed now */          \
 	X(SEND)      /* a request is ready */                                \
 	X(MORE_ROWS) /* the body is free again, the claim has more rows */   \
 	X(DISCARD)   /* the claim has more rows, but sending is over */      \
@@ -119,7 +120,8 @@ struct worker {
 	bool accepted_any;  // some request of this claim was accepted
 	bool parked;        // the table holds refused rows
 	bool sieve;         // after the rollback, look for rows whose mapping fails
-	char refusal[1024]; // what was said to the last of them
+	bool denied;        // the probe was answered by 401
+	char refusal[1024]; // what was said then, or to the last of the lone refusals
 	int lone_refusals;  // single events for which the whole request was refused
 };
 
@@ -127,6 +129,7 @@ void worker_dispatch(struct worker *w, enum worker_event on); // the last statem
 // What comes next in a batch, once a script ended or an answer was judged.
 enum worker_event worker_next(struct worker *w);
 int64_t worker_patience_ms(const struct relay *r); // the server ends a claim after so long
+void worker_probe_unopposed(struct worker *w);     // the probe was answered, and there was no event to send
 
 // Actions (worker.c, worker_claim.c, worker_send.c).
 worker_action worker_act_connect, worker_act_retreat, worker_act_inspect, worker_act_rest, worker_act_check;

@@ -121,6 +121,8 @@ void relay_sieved(struct relay *r, int64_t rows);
 bool relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason);
 // A claim that began at begun_ms went well; committed = rows were settled.
 void relay_sql_works(struct relay *r, int64_t begun_ms, bool committed);
+// A count that began at begun_ms found none: no row waits for the settlement that failed.
+void relay_nothing_pending(struct relay *r, int64_t begun_ms);
 // --once: is anything left that it is there for?
 void relay_left_known(struct relay *r, bool left);
 void relay_quit(struct relay *r, int exit_code);

@@ -167,3 +167,19 @@ void parse_format_size(int64_t bytes, char out[32])
 	else
 		format(bytes, sizes, out);
 }
+
+size_t utf8_cut(const char *text, size_t max)
+{
+	size_t n = strnlen(text, max + 1);
+
+	if (n <= max)
+		return n;
+	for (n = max; n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80;)
+		n--;
+	return n;
+}
+
+void utf8_copy(const char *text, char *out, size_t cap)
+{
+	snprintf(out, cap, "%.*s", (int)utf8_cut(text, cap - 1), text);
+}

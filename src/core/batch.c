@@ -2,6 +2,7 @@
 #include "core/batch.h"
 
 #include "base/mem.h"
+#include "base/parse.h"
 
 #include <assert.h>
 #include <string.h>
@@ -405,18 +406,6 @@ void batch_set_conflict(struct batch *b, size_t i, int64_t version)
 {
 	assert(i < b->count);
 	b->entries[i].conflict = version;
-}
-
-// Length of the text, or of what fits into max bytes without cutting a character in two.
-static size_t utf8_cut(const char *text, size_t max)
-{
-	size_t n = strnlen(text, max + 1);
-
-	if (n <= max)
-		return n;
-	for (n = max; n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80;)
-		n--;
-	return n;
 }
 
 void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, const char *reason)

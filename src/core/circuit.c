@@ -11,9 +11,14 @@ void circuit_init(struct circuit *c, int64_t base_ms, int64_t cap_ms)
 	*c = (struct circuit){ .backoff = { .base_ms = base_ms, .cap_ms = cap_ms } };
 }
 
+bool circuit_is_untested(const struct circuit *c)
+{
+	return c->open && c->failures == 0;
+}
+
 bool circuit_failed(struct circuit *c, int64_t now_ms, int64_t at_least_ms, struct rng *rng)
 {
-	bool opened = !c->open || c->failures == 0;
+	bool opened = !c->open || circuit_is_untested(c);
 
 	if (opened) {
 		c->opened_ms = now_ms;

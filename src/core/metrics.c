@@ -2,6 +2,7 @@
 #include "core/metrics.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,8 @@ static void print_plain(const struct metrics *m, enum metric which, const char *
 	int len;
 
 	if (!*f->label) {
+		if (isnan(m->value[which][0]))
+			return;
 		buf_addf(out, "%s%s", f->name, suffix);
 		put_value(out, m->value[which][0]);
 		return;

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "pg/mapping.h"
 #include "pg/sql.h"
 
@@ -11,19 +12,18 @@
 
 #define STEP_BACKLOG 2
 #define STEP_HORIZON 3
-#define STEP_ANSWER 2
 
 enum { PARAM_NONE, PARAM_NUMBER, PARAM_IDS };
 
 static const struct question_row {
 	const char *sql;
 	int param;
-	const char *settings; // in a transaction with these; NULL = alone
+	const char *settings;
 } questions[SURVEY_QUESTION_COUNT_] = {
-	[SURVEY_HIGHEST] = { sql_query_highest, PARAM_NONE, NULL },
-	[SURVEY_LEFT] = { sql_query_left, PARAM_NUMBER, NULL },
-	[SURVEY_DEAD] = { sql_query_dead_list, PARAM_NUMBER, NULL },
-	[SURVEY_REQUEUE] = { sql_query_requeue, PARAM_IDS, sql_query_requeue_settings },
+	[SURVEY_HIGHEST] = { sql_query_highest, PARAM_NONE, sql_query_survey_settings },
+	[SURVEY_LEFT] = { sql_query_left, PARAM_NUMBER, sql_query_survey_settings },
+	[SURVEY_DEAD] = { sql_query_dead_list, PARAM_NUMBER, sql_query_survey_settings },
+	[SURVEY_REQUEUE] = { sql_query_requeue, PARAM_IDS, sql_query_requeue_limits },
 };
 
 struct survey {
@@ -73,7 +73,7 @@ static void copy_text(const struct pg_result *res, int row, int col, char *out, 
 {
 	struct slice text = value_get_text(res, row, col);
 
-	snprintf(out, cap, "%.*s", (int)text.n, text.p ? text.p : "");
+	utf8_copy(text.p ? text.p : "", out, cap);
 }
 
 void backlog_done(struct backlog *b)
@@ -120,19 +120,11 @@ void survey_ask(struct survey *s, struct conn *c, enum survey_question q, int64_
 	const struct step steps[] = {
 		{ .sql = sql_query_begin },
 		{ .sql = questions[q].settings },
-		[STEP_ANSWER] = { .sql = s->question[q],
-				  .params = &param,
-				  .param_count = questions[q].param != PARAM_NONE },
+		[SURVEY_STEP_ANSWER] = { .sql = s->question[q],
+					 .params = &param,
+					 .param_count = questions[q].param != PARAM_NONE },
 		{ .sql = sql_query_commit },
 	};
 
-	if (questions[q].settings)
-		conn_run(c, steps, array_len(steps));
-	else
-		conn_run(c, &steps[STEP_ANSWER], 1);
-}
-
-bool survey_is_answer(enum survey_question q, int step)
-{
-	return step == (questions[q].settings ? STEP_ANSWER : 0);
+	conn_run(c, steps, array_len(steps));
 }

@@ -5,12 +5,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "run/answers.h"
+#include "run/listen.h"
 #include "run/page.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +24,7 @@
 #define SILENT_MAX_S 10u
 #define REQUEST_MAX_MS \
 	15000 // from its connection or the answer before it to its own end, however it is dribbled
+#define ANSWER_TOO_LARGE "the answer would be larger than 4 MB: ask for less"
 
 // A connection.
 struct client {
@@ -77,24 +78,6 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	run(timer->data);
-}
-
-// The library's own limit is on silence; one byte now and then must not hold a place for ever.
-static void on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
-{
-	struct admin *a = timer->data;
-	int64_t now_ms = clock_boot_ms();
-
-	(void)loop;
-	(void)revents;
-	for (struct client *c = a->clients; c; c = c->next) {
-		const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-			c->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-
-		if (!c->waits && now_ms - c->since_ms > REQUEST_MAX_MS && info)
-			shutdown(info->connect_fd, SHUT_RDWR);
-	}
-	run(a); // a place that became free is only given away by the run after the one that freed it
 }
 
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
@@ -192,6 +175,7 @@ static bool admit(struct request *q, const char *method, const char *url)
 {
 	bool guarded = *q->admin->relay->config->admin_token_file, known;
 
+	q->x.trusted = !guarded || has_token(q);
 	q->x.path = answers_find(method, url, &known);
 	if (q->too_large)
 		answers_say(&q->x, 413, "requests have no body here");
@@ -202,7 +186,7 @@ static bool admit(struct request *q, const char *method, const char *url)
 		answers_say(&q->x, 403, "ask for this host by its address");
 	else if (strcmp(method, "POST") == 0 && is_foreign_origin(q))
 		answers_say(&q->x, 403, "a page of another site may not do that");
-	else if (guarded && !q->x.path->open && !has_token(q))
+	else if (!q->x.trusted && !(q->x.path->flags & PATH_OPEN))
 		answers_say(&q->x, 401,
 			    "Authorization: Bearer TOKEN is wanted, with the token of admin.token_file");
 	return !q->x.answered;
@@ -232,6 +216,50 @@ static void on_ready(struct exchange *x)
 	ev_feed_event(q->admin->relay->loop, &q->admin->timer, EV_TIMER);
 }
 
+static int socket_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
+								       MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	return info ? info->connect_fd : -1;
+}
+
+static bool has_gone(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+// Nobody watches the socket of a request that waits: a client that has gone must not hold its place.
+static void let_go_of_the_gone(struct admin *a)
+{
+	for (struct request *q = a->requests; q; q = q->next) {
+		if (!q->suspended || !has_gone(socket_of(q->connection)))
+			continue;
+		answers_cancel(&q->x);
+		answers_say(&q->x, 503, "nobody waits for this any more");
+		on_ready(&q->x);
+	}
+}
+
+// The library's own limit is on silence; one byte now and then must not hold a place for ever.
+static void on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct admin *a = timer->data;
+	int64_t now_ms = clock_boot_ms();
+
+	(void)loop;
+	(void)revents;
+	for (struct client *c = a->clients; c; c = c->next) {
+		if (!c->waits && now_ms - c->since_ms > REQUEST_MAX_MS)
+			shutdown(socket_of(c->connection), SHUT_RDWR);
+	}
+	let_go_of_the_gone(a);
+	run(a); // a place that became free is only given away by the run after the one that freed it
+}
+
 static struct request *request_new(struct admin *a, struct MHD_Connection *connection)
 {
 	struct request *q = mem_calloc(1, sizeof(*q));
@@ -256,10 +284,13 @@ static enum MHD_Result send_answer(struct request *q)
 		{ "Referrer-Policy", "no-referrer" },
 		{ "Content-Security-Policy", admin_page_policy },
 	};
-	struct MHD_Response *response = MHD_create_response_from_buffer(
-		q->x.body.len, (void *)(uintptr_t)buf_str(&q->x.body), MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *response;
 	enum MHD_Result result;
 
+	if (q->x.body.full)
+		answers_say(&q->x, 500, ANSWER_TOO_LARGE);
+	response = MHD_create_response_from_buffer(q->x.body.len, (void *)(uintptr_t)buf_str(&q->x.body),
+						   MHD_RESPMEM_MUST_COPY);
 	if (!response)
 		return MHD_NO;
 	for (size_t i = 0; i < array_len(headers); i++)
@@ -295,12 +326,11 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		q->begun = true;
 		if (a->closing)
 			answers_say(&q->x, 503, "stopping");
-		else if (admit(q, method, url))
-			q->x.path->answer(&q->x);
-		if (!q->x.answered && a->waiting >= WAITING_MAX) {
-			answers_cancel(&q->x);
+		else if (admit(q, method, url) && (q->x.path->flags & PATH_WAITS) &&
+			 a->waiting >= WAITING_MAX)
 			answers_say(&q->x, 503, "too many requests wait already");
-		}
+		else if (!q->x.answered)
+			q->x.path->answer(&q->x);
 		if (!q->x.answered) {
 			a->waiting++;
 			q->suspended = client_of(connection)->waits = true;
@@ -333,82 +363,6 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 	buf_done(&q->x.body);
 	free(q);
 	*context = NULL;
-}
-
-// -- the listening socket
-
-// "127.0.0.1:9465", "[::1]:9465", "localhost:9465"
-static struct addrinfo *resolve(const char *listen, struct err *e)
-{
-	const struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM };
-	const char *colon = strrchr(listen, ':');
-	struct addrinfo *found = NULL;
-	int code;
-
-	if (!colon || colon == listen || !colon[1]) {
-		err_set(e, ERR_CONFIG,
-			"admin.listen: \"%s\" is not an address with a port; write 127.0.0.1:9465, or off",
-			listen);
-		return NULL;
-	}
-
-	bool brackets = listen[0] == '[' && colon[-1] == ']';
-	auto_free char *host = mem_strndup(listen + brackets, (size_t)(colon - listen) - 2 * brackets);
-
-	code = getaddrinfo(host, colon + 1, &hints, &found);
-	if (code != 0)
-		err_set(e, ERR_CONFIG, "admin.listen: \"%s\": %s; write 127.0.0.1:9465, or off", listen,
-			gai_strerror(code));
-	return found;
-}
-
-static bool is_loopback(const struct sockaddr *address)
-{
-	const struct sockaddr_in *v4 = (const void *)address;
-	const struct sockaddr_in6 *v6 = (const void *)address;
-
-	if (address->sa_family == AF_INET)
-		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-	return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-}
-
-static int listen_at(const struct addrinfo *where)
-{
-	int yes = 1, fd = socket(where->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -1;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	if (bind(fd, where->ai_addr, where->ai_addrlen) == 0 && listen(fd, CLIENTS_MAX) == 0)
-		return fd;
-	close(fd);
-	return -1;
-}
-
-// -1: *e says why, or it was said and is no error.
-static int open_socket(const struct config *c, struct err *e)
-{
-	struct addrinfo *where = resolve(c->admin_listen, e);
-	int fd = -1;
-
-	if (!where)
-		return -1;
-	if (!is_loopback(where->ai_addr) && !*c->admin_token_file) {
-		err_set(e, ERR_CONFIG,
-			"admin.listen: others can reach %s: set admin.token_file, or listen on 127.0.0.1",
-			c->admin_listen);
-	} else if ((fd = listen_at(where)) < 0) {
-		err_set(e, ERR_CONFIG, "admin.listen: %s: %s", c->admin_listen, strerror(errno));
-		if (config_origin(c, "admin", "listen") == ORIGIN_DEFAULT) {
-			log_warn(
-				"admin_unavailable", kv_err(e),
-				kv_str("then",
-				       "going on without /metrics; set admin.listen to another port, or off"));
-			*e = (struct err){ 0 };
-		}
-	}
-	freeaddrinfo(where);
-	return fd;
 }
 
 static bool start(struct admin *a, int fd)
@@ -445,7 +399,7 @@ bool admin_new(struct relay *r, struct admin **ret_admin, struct err *e)
 	*ret_admin = NULL;
 	if (strcmp(c->admin_listen, "off") == 0)
 		return true;
-	fd = open_socket(c, e);
+	fd = listen_open(c, CLIENTS_MAX, e);
 	if (fd < 0)
 		return e->kind == ERR_NONE;
 	a = mem_calloc(1, sizeof(*a));

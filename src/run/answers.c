@@ -61,7 +61,7 @@ static void healthz(struct exchange *x)
 
 static void readyz(struct exchange *x)
 {
-	bool ready = health_ready(x->relay, &x->body);
+	bool ready = health_ready(x->relay, x->trusted, &x->body);
 
 	if (ready)
 		buf_adds(&x->body, "ok\n");
@@ -72,6 +72,10 @@ static void status(struct exchange *x)
 {
 	auto_free char *text = health_status(x->relay);
 
+	if (!text) {
+		answers_say(x, 500, "the state cannot be told as JSON: please report this");
+		return;
+	}
 	buf_adds(&x->body, text);
 	say_json(x);
 }
@@ -102,13 +106,14 @@ static void resume_relay(struct exchange *x)
 // -- what PostgreSQL has to be asked
 
 static void ask(struct exchange *x, enum survey_question what, int64_t number, const char *ids,
-		void (*answer)(void *, const struct pg_result *, const struct err *))
+		void (*row)(void *, const struct pg_result *), void (*end)(void *, const struct err *))
 {
 	struct question *q = mem_calloc(1, sizeof(*q));
 
 	q->what = what;
 	q->number = number;
-	q->answer = answer;
+	q->row = row;
+	q->done = end;
 	q->arg = x;
 	snprintf(q->ids, sizeof(q->ids), "%s", ids ? ids : "{}");
 	if (keeper_ask(x->relay->keeper, q)) {
@@ -119,15 +124,22 @@ static void ask(struct exchange *x, enum survey_question what, int64_t number, c
 	answers_say(x, 503, "PostgreSQL is away");
 }
 
-// The common part of every answer of the table. False: it failed, and that was said.
-static bool answered(struct exchange *x, const struct pg_result *res, const struct err *e)
+// The common end of every question. False: it failed, and that was said.
+static bool answered(struct exchange *x, const struct err *e)
 {
 	x->question = NULL;
-	if (res)
+	if (!e)
 		return true;
 	answers_say(x, 503, *e->text ? e->text : "PostgreSQL gave no answer");
 	x->ready(x);
 	return false;
+}
+
+static void take_number(void *arg, const struct pg_result *res)
+{
+	struct exchange *x = arg;
+
+	x->number = value_get_int(res, 0, 0);
 }
 
 static bool number_argument(struct exchange *x, const char *name, int64_t *ret)
@@ -141,17 +153,22 @@ static bool number_argument(struct exchange *x, const char *name, int64_t *ret)
 	return false;
 }
 
-static void dead_known(void *arg, const struct pg_result *res, const struct err *e)
+static void take_dead(void *arg, const struct pg_result *res)
 {
 	struct exchange *x = arg;
-	struct slice text;
+	struct slice text = value_get_text(res, 0, 0);
 
-	if (!answered(x, res, e))
-		return;
-	text = value_get_text(res, 0, 0);
 	buf_adds(&x->body, "{\"dead\":");
 	buf_add(&x->body, text.p, text.n);
 	buf_addc(&x->body, '}');
+}
+
+static void dead_known(void *arg, const struct err *e)
+{
+	struct exchange *x = arg;
+
+	if (!answered(x, e))
+		return;
 	say_json(x);
 	x->ready(x);
 }
@@ -161,24 +178,43 @@ static void dead(struct exchange *x)
 	int64_t limit = DEAD_DEFAULT;
 
 	if (number_argument(x, "limit", &limit))
-		ask(x, SURVEY_DEAD, limit < DEAD_MAX ? limit : DEAD_MAX, NULL, dead_known);
+		ask(x, SURVEY_DEAD, limit < DEAD_MAX ? limit : DEAD_MAX, NULL, take_dead, dead_known);
 }
 
-static void requeued(void *arg, const struct pg_result *res, const struct err *e)
+static void take_requeued(void *arg, const struct pg_result *res)
 {
 	struct exchange *x = arg;
-	long long pending, superseded;
 
-	if (!answered(x, res, e))
+	x->number = value_get_int(res, 0, 0);
+	x->superseded = value_get_int(res, 0, 1);
+}
+
+// The next look is at everything.
+static void look_again(struct relay *r)
+{
+	lanes_forget_bounds(&r->lanes);
+	pace_wake(&r->pace);
+	relay_kick(r);
+}
+
+static void requeued(void *arg, const struct err *e)
+{
+	struct exchange *x = arg;
+	struct err too_long;
+
+	// query_canceled: more than one request can do
+	if (e && strcmp(e->sqlstate, "57014") == 0) {
+		err_set(&too_long, ERR_REFUSED,
+			"nothing was requeued: %s; `outboxd requeue` does it in small steps", e->text);
+		e = &too_long;
+	}
+	if (!answered(x, e))
 		return;
-	pending = value_get_int(res, 0, 0);
-	superseded = value_get_int(res, 0, 1);
-	log_info("requeued", kv_int("events", pending), kv_int("superseded", superseded),
+	log_info("requeued", kv_int("events", x->number), kv_int("superseded", x->superseded),
 		 kv_str("by", "admin"));
-	lanes_forget_bounds(&x->relay->lanes);
-	pace_wake(&x->relay->pace);
-	relay_kick(x->relay);
-	buf_addf(&x->body, "{\"requeued\":%lld,\"superseded\":%lld}", pending, superseded);
+	look_again(x->relay);
+	buf_addf(&x->body, "{\"requeued\":%lld,\"superseded\":%lld}", (long long)x->number,
+		 (long long)x->superseded);
 	say_json(x);
 	x->ready(x);
 }
@@ -196,7 +232,7 @@ static void requeue(struct exchange *x)
 		return;
 	}
 	snprintf(ids, sizeof(ids), "{%lld}", (long long)id);
-	ask(x, SURVEY_REQUEUE, 0, all ? "{}" : ids, requeued);
+	ask(x, SURVEY_REQUEUE, 0, all ? "{}" : ids, take_requeued, requeued);
 }
 
 // -- POST /sync: waits until what is undelivered at the call is delivered or dead
@@ -217,20 +253,25 @@ static void sync_end(struct exchange *x, bool all)
 	x->status = all ? 200 : 504;
 }
 
-static void left_known(void *arg, const struct pg_result *res, const struct err *e)
+static void take_left(void *arg, const struct pg_result *res)
 {
 	struct exchange *x = arg;
-	bool left;
 
-	if (!answered(x, res, e))
+	x->left = value_get_bool(res, 0, 0);
+}
+
+static void left_known(void *arg, const struct err *e)
+{
+	struct exchange *x = arg;
+
+	if (!answered(x, e))
 		return;
-	left = value_get_bool(res, 0, 0);
-	if (left && clock_boot_ms() < x->until_ms && !x->relay->on_hold) {
+	if (x->left && clock_boot_ms() < x->until_ms && !x->relay->on_hold) {
 		ev_timer_set(&x->look, SYNC_LOOK_S, 0.);
 		ev_timer_start(x->relay->loop, &x->look);
 		return;
 	}
-	sync_end(x, !left);
+	sync_end(x, !x->left);
 	x->ready(x);
 }
 
@@ -240,21 +281,18 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 
 	(void)loop;
 	(void)revents;
-	ask(x, SURVEY_LEFT, x->highest, NULL, left_known);
+	ask(x, SURVEY_LEFT, x->number, NULL, take_left, left_known);
 	if (x->answered)
 		x->ready(x);
 }
 
-static void highest_known(void *arg, const struct pg_result *res, const struct err *e)
+static void highest_known(void *arg, const struct err *e)
 {
 	struct exchange *x = arg;
 
-	if (!answered(x, res, e))
+	if (!answered(x, e))
 		return;
-	x->highest = value_get_int(res, 0, 0);
-	lanes_forget_bounds(&x->relay->lanes);
-	pace_wake(&x->relay->pace);
-	relay_kick(x->relay);
+	look_again(x->relay);
 	ev_feed_event(x->relay->loop, &x->look, EV_TIMER);
 }
 
@@ -277,29 +315,29 @@ static void sync_now(struct exchange *x)
 	x->until_ms = x->began_ms + (timeout_ms < SYNC_MAX_MS ? timeout_ms : SYNC_MAX_MS);
 	ev_init(&x->look, on_look);
 	x->look.data = x;
-	ask(x, SURVEY_HIGHEST, 0, NULL, highest_known);
+	ask(x, SURVEY_HIGHEST, 0, NULL, take_number, highest_known);
 }
 
 void answers_cancel(struct exchange *x)
 {
 	if (x->question)
-		x->question->answer = NULL;
+		keeper_forget(x->relay->keeper, x->question);
 	x->question = NULL;
 	if (x->began_ms)
 		ev_timer_stop(x->relay->loop, &x->look);
 }
 
 static const struct path paths[] = {
-	{ "GET", "/", true, page },
-	{ "GET", "/healthz", true, healthz },
-	{ "GET", "/readyz", true, readyz },
-	{ "GET", "/metrics", false, metrics },
-	{ "GET", "/status", false, status },
-	{ "GET", "/dead", false, dead },
-	{ "POST", "/requeue", false, requeue },
-	{ "POST", "/sync", false, sync_now },
-	{ "POST", "/pause", false, pause_relay },
-	{ "POST", "/resume", false, resume_relay },
+	{ "GET", "/", PATH_OPEN, page },
+	{ "GET", "/healthz", PATH_OPEN, healthz },
+	{ "GET", "/readyz", PATH_OPEN, readyz },
+	{ "GET", "/metrics", 0, metrics },
+	{ "GET", "/status", 0, status },
+	{ "GET", "/dead", PATH_WAITS, dead },
+	{ "POST", "/requeue", PATH_WAITS, requeue },
+	{ "POST", "/sync", PATH_WAITS, sync_now },
+	{ "POST", "/pause", 0, pause_relay },
+	{ "POST", "/resume", 0, resume_relay },
 };
 
 const struct path *answers_find(const char *method, const char *name, bool *ret_known)

@@ -2,9 +2,11 @@
 #include "run/health.h"
 
 #include "base/log.h"
+#include "base/parse.h"
 #include "run/machine.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -22,8 +24,8 @@ void health_trouble(struct relay *r, enum trouble_kind kind, const char *event, 
 
 	metrics_add(&h->metrics, METRIC_ERRORS, (int)kind, 1);
 	*note = (struct note){ .at_ms = clock_boot_ms(), .event = event };
-	snprintf(note->text, sizeof(note->text), "%s", text);
-	snprintf(h->why[kind], sizeof(h->why[kind]), "%s", text);
+	utf8_copy(text, note->text, sizeof(note->text));
+	utf8_copy(text, h->why[kind], sizeof(h->why[kind]));
 }
 
 // Of a slot or a standby nobody can say since when it holds the horizon: then since we have seen it.
@@ -119,7 +121,12 @@ void health_stop(struct relay *r)
 	backlog_done(&r->health.backlog);
 }
 
-bool health_ready(const struct relay *r, struct buf *reasons)
+static bool is_away(const struct circuit *c)
+{
+	return c->open && !circuit_is_untested(c);
+}
+
+bool health_ready(const struct relay *r, bool tell_why, struct buf *reasons)
 {
 	const struct health *h = &r->health;
 	const struct {
@@ -128,10 +135,12 @@ bool health_ready(const struct relay *r, struct buf *reasons)
 	} rows[] = {
 		{ r->stopping, "stopping", "" },
 		{ r->on_hold, "paused by an operator", "" },
-		{ r->postgres.open, "PostgreSQL is away", h->why[TROUBLE_POSTGRES] },
+		{ circuit_is_untested(&r->postgres), "PostgreSQL has not answered yet", "" },
+		{ is_away(&r->postgres), "PostgreSQL is away", h->why[TROUBLE_POSTGRES] },
 		{ r->unfit, "the table cannot be used", h->why[TROUBLE_TABLE] },
 		{ r->sql.open, "PostgreSQL refuses", h->why[TROUBLE_SQL] },
-		{ r->elasticsearch.open, "Elasticsearch is away", h->why[TROUBLE_ELASTICSEARCH] },
+		{ circuit_is_untested(&r->elasticsearch), "Elasticsearch has not answered yet", "" },
+		{ is_away(&r->elasticsearch), "Elasticsearch is away", h->why[TROUBLE_ELASTICSEARCH] },
 	};
 	bool ready = true;
 
@@ -139,7 +148,10 @@ bool health_ready(const struct relay *r, struct buf *reasons)
 		if (!rows[i].is)
 			continue;
 		ready = false;
-		buf_addf(reasons, "%s%s%s\n", rows[i].what, *rows[i].why ? ": " : "", rows[i].why);
+		buf_adds(reasons, rows[i].what);
+		if (tell_why && *rows[i].why)
+			buf_addf(reasons, ": %s", rows[i].why);
+		buf_addc(reasons, '\n');
 	}
 	return ready;
 }
@@ -188,12 +200,15 @@ static void sample_table(struct relay *r)
 	const struct backlog *b = &r->health.backlog;
 	int64_t counted_ms = r->health.counted_ms ? r->health.counted_ms : r->started_ms;
 
-	metrics_set(m, METRIC_PENDING, 0, (double)b->pending);
-	metrics_set(m, METRIC_WAITING, 0, (double)b->waiting);
-	metrics_set(m, METRIC_DEAD, 0, (double)b->dead);
-	metrics_set(m, METRIC_OLDEST, 0, health_lag(r));
 	metrics_set(m, METRIC_BACKLOG_AGE, 0, (double)(clock_boot_ms() - counted_ms) / 1000.0);
-	metrics_set(m, METRIC_HORIZON, 0, *r->health.holder.kind ? r->health.holder.age_seconds : 0);
+	metrics_set(m, METRIC_PENDING, 0, b->known ? (double)b->pending : NAN);
+	metrics_set(m, METRIC_WAITING, 0, b->known ? (double)b->waiting : NAN);
+	metrics_set(m, METRIC_DEAD, 0, b->known ? (double)b->dead : NAN);
+	metrics_set(m, METRIC_OLDEST, 0, b->known ? health_lag(r) : NAN);
+	metrics_set(m, METRIC_HORIZON, 0,
+		    !b->known                ? NAN
+		    : *r->health.holder.kind ? r->health.holder.age_seconds
+					     : 0);
 }
 
 void health_sample(struct relay *r)
@@ -212,7 +227,7 @@ void health_sample(struct relay *r)
 		metrics_set(m, METRIC_WORKER_STATE, s, states[s]);
 	metrics_set(m, METRIC_SERVER_UP, SERVER_POSTGRES, !r->postgres.open);
 	metrics_set(m, METRIC_SERVER_UP, SERVER_ELASTICSEARCH, !r->elasticsearch.open);
-	metrics_set(m, METRIC_READY, 0, health_ready(r, &reasons));
+	metrics_set(m, METRIC_READY, 0, health_ready(r, true, &reasons));
 	metrics_set(m, METRIC_PAUSED, 0, r->on_hold);
 	metrics_set(m, METRIC_PAUSED_INDEXES, 0, r->paused.count);
 	sample_table(r);

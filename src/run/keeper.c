@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-//   OFFLINE -> CONNECTING -> LISTENING -> RESTING <-> PURGING | COUNTING | ASKING
+//   OFFLINE -> CONNECTING -> LISTENING -> RESTING <-> PURGING | COUNTING | ASKING (-> ROLLING_BACK)
 #include "run/keeper.h"
 
 #include "base/log.h"
@@ -20,7 +20,8 @@
 #define COUNT_LEAST_MS 5000
 #define COUNT_REST 49
 
-#define KEEPER_STATES(X) X(OFFLINE) X(CONNECTING) X(LISTENING) X(RESTING) X(PURGING) X(COUNTING) X(ASKING)
+#define KEEPER_STATES(X) \
+	X(OFFLINE) X(CONNECTING) X(LISTENING) X(RESTING) X(PURGING) X(COUNTING) X(ASKING) X(ROLLING_BACK)
 #define KEEPER_EVENTS(X) \
 	X(CONNECT) X(UP) X(UP_DEAF) X(DOWN) X(DONE) X(FAILED) X(PURGE) X(COUNT) X(ASK) X(TIMEOUT)
 
@@ -49,13 +50,13 @@ struct keeper {
 	bool forbidden;             // the role may not delete
 	int64_t purge_ms, count_ms; // when they are due
 	int64_t begun_ms;           // of the script that runs
+	bool blind;                 // said that counting fails
 	struct question *first;     // asked, or next
-	bool answered;
 };
 
 typedef void keeper_action(struct keeper *k);
-static keeper_action connect_now, listen_now, test_wakeups, rest, purge_now, count_now, ask_now, retreat,
-	drop;
+static keeper_action connect_now, listen_now, test_wakeups, rest, purge_now, count_now, ask_now, roll_back,
+	retreat, drop;
 
 static const struct keeper_rule {
 	enum keeper_state from;
@@ -79,14 +80,18 @@ static const struct keeper_rule {
 	{ K_PURGING, KE_TIMEOUT, K_OFFLINE, drop },
 	{ K_RESTING, KE_COUNT, K_COUNTING, count_now },
 	{ K_COUNTING, KE_DONE, K_RESTING, rest },
-	{ K_COUNTING, KE_FAILED, K_RESTING, rest },
+	{ K_COUNTING, KE_FAILED, K_ROLLING_BACK, roll_back },
 	{ K_COUNTING, KE_DOWN, K_OFFLINE, retreat },
 	{ K_COUNTING, KE_TIMEOUT, K_OFFLINE, drop },
 	{ K_RESTING, KE_ASK, K_ASKING, ask_now },
 	{ K_ASKING, KE_DONE, K_RESTING, rest },
-	{ K_ASKING, KE_FAILED, K_RESTING, rest },
+	{ K_ASKING, KE_FAILED, K_ROLLING_BACK, roll_back },
 	{ K_ASKING, KE_DOWN, K_OFFLINE, retreat },
 	{ K_ASKING, KE_TIMEOUT, K_OFFLINE, drop },
+	{ K_ROLLING_BACK, KE_DONE, K_RESTING, rest },
+	{ K_ROLLING_BACK, KE_FAILED, K_OFFLINE, drop },
+	{ K_ROLLING_BACK, KE_DOWN, K_OFFLINE, retreat },
+	{ K_ROLLING_BACK, KE_TIMEOUT, K_OFFLINE, drop },
 };
 
 #define X(name) #name,
@@ -94,17 +99,27 @@ static const char *const state_names[] = { KEEPER_STATES(X) };
 static const char *const event_names[] = { KEEPER_EVENTS(X) };
 #undef X
 
-// What is due first while nothing runs: a question, a count, a purge.
-static int64_t due_ms(const struct keeper *k)
+// What comes next while nothing runs. What has been due for longest goes first, so that nothing starves.
+static enum keeper_event next_event(const struct keeper *k, int64_t *ret_due_ms)
 {
-	if (k->first)
-		return 0;
-	return k->forbidden || k->count_ms < k->purge_ms ? k->count_ms : k->purge_ms;
+	enum keeper_event next = KE_COUNT;
+
+	*ret_due_ms = k->count_ms;
+	if (!k->forbidden && k->purge_ms < *ret_due_ms) {
+		*ret_due_ms = k->purge_ms;
+		next = KE_PURGE;
+	}
+	if (k->first && k->first->asked_ms <= *ret_due_ms) {
+		*ret_due_ms = k->first->asked_ms;
+		next = KE_ASK;
+	}
+	return next;
 }
 
 static void arm(struct keeper *k)
 {
 	double after = 0;
+	int64_t due_ms;
 
 	switch (k->state) {
 	case K_OFFLINE:
@@ -116,10 +131,12 @@ static void arm(struct keeper *k)
 	case K_PURGING:
 	case K_COUNTING:
 	case K_ASKING:
+	case K_ROLLING_BACK:
 		after = SCRIPT_TIMEOUT_S;
 		break;
 	case K_RESTING:
-		after = (double)(due_ms(k) - clock_boot_ms()) / 1000.0;
+		(void)next_event(k, &due_ms);
+		after = (double)(due_ms - clock_boot_ms()) / 1000.0;
 		after = after > 0.001 ? after : 0.001;
 		break;
 	}
@@ -150,19 +167,21 @@ static void dispatch(struct keeper *k, enum keeper_event on)
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct keeper *k = timer->data;
+	int64_t due_ms;
 
 	(void)loop;
 	(void)revents;
 	if (k->relay->stopping)
 		return;
-	if (k->state == K_OFFLINE)
+	if (k->state == K_OFFLINE) {
 		dispatch(k, KE_CONNECT);
-	else if (k->state != K_RESTING)
+	} else if (k->state == K_RESTING) {
+		dispatch(k, next_event(k, &due_ms));
+	} else {
+		err_set(&k->error, ERR_UNAVAILABLE, "no answer from PostgreSQL in state %s",
+			state_names[k->state]);
 		dispatch(k, KE_TIMEOUT);
-	else if (k->first)
-		dispatch(k, KE_ASK);
-	else
-		dispatch(k, due_ms(k) == k->count_ms ? KE_COUNT : KE_PURGE);
+	}
 }
 
 static void on_up(void *arg)
@@ -180,16 +199,6 @@ static void on_down(void *arg, const struct err *e)
 	dispatch(k, KE_DOWN);
 }
 
-// Tells whoever asked, once. Their callback may ask again.
-static void answer(struct keeper *k, const struct pg_result *res, const struct err *e)
-{
-	struct question *q = k->first;
-
-	if (q->answer && !k->answered)
-		q->answer(q->arg, res, e);
-	k->answered = true;
-}
-
 static bool on_row(void *arg, int step, const struct pg_result *res, int row)
 {
 	struct keeper *k = arg;
@@ -198,8 +207,8 @@ static bool on_row(void *arg, int step, const struct pg_result *res, int row)
 		outbox_read_purge(res, row, &k->purge);
 	else if (k->state == K_COUNTING)
 		survey_read(res, step, row, &k->relay->health.backlog, &k->relay->health.holder);
-	else if (k->state == K_ASKING && survey_is_answer(k->first->what, step))
-		answer(k, res, NULL);
+	else if (k->state == K_ASKING && step == SURVEY_STEP_ANSWER && k->first->row)
+		k->first->row(k->first->arg, res);
 	return true;
 }
 
@@ -230,7 +239,6 @@ static void purge_ended(struct keeper *k, bool ok)
 	k->deleted = 0;
 }
 
-// When it failed, the age of the last count tells; whatever is wrong with the table the workers say.
 static void count_ended(struct keeper *k, bool ok)
 {
 	int64_t now_ms = clock_boot_ms(), wait_ms = COUNT_REST * (now_ms - k->begun_ms);
@@ -238,17 +246,26 @@ static void count_ended(struct keeper *k, bool ok)
 	k->count_ms = now_ms + (wait_ms > COUNT_LEAST_MS ? wait_ms : COUNT_LEAST_MS);
 	if (ok)
 		health_counted(k->relay);
-	else
-		log_debug("count_failed", kv_err(&k->error));
+	if (ok && k->relay->health.backlog.pending == 0)
+		relay_nothing_pending(k->relay, k->begun_ms);
+	if (ok && k->blind)
+		log_info("count_works", kv_str("table", k->relay->config->outbox_table));
+	if (!ok && !k->blind) {
+		health_trouble(k->relay, TROUBLE_COUNTING, "count_failed", k->error.text);
+		log_warn("count_failed", kv_err(&k->error),
+			 kv_str("then", "/metrics and /status show the last count; trying again"));
+	}
+	k->blind = !ok;
 }
 
-static void next_question(struct keeper *k)
+// Tells whoever asked; their callback may ask again. e: NULL = it went well.
+static void question_ended(struct keeper *k, const struct err *e)
 {
 	struct question *q = k->first;
 
-	answer(k, NULL, &k->error); // unless a row came
 	k->first = q->next;
-	k->answered = false;
+	if (q->done)
+		q->done(q->arg, e);
 	free(q);
 }
 
@@ -262,7 +279,7 @@ static void on_done(void *arg, const struct script_result *result)
 	else if (k->state == K_COUNTING)
 		count_ended(k, result->ok);
 	else if (k->state == K_ASKING)
-		next_question(k);
+		question_ended(k, result->ok ? NULL : &k->error);
 	dispatch(k, result->ok ? KE_DONE : KE_FAILED);
 }
 
@@ -307,7 +324,7 @@ struct keeper *keeper_new(struct relay *r)
 static void fail_questions(struct keeper *k)
 {
 	while (k->first)
-		next_question(k);
+		question_ended(k, &k->error);
 }
 
 void keeper_free(struct keeper *k)
@@ -380,10 +397,26 @@ bool keeper_ask(struct keeper *k, struct question *q)
 	while (*end)
 		end = &(*end)->next;
 	q->next = NULL;
+	q->asked_ms = clock_boot_ms();
 	*end = q;
 	if (k->state == K_RESTING)
 		ev_feed_event(k->relay->loop, &k->timer, EV_TIMER);
 	return true;
+}
+
+void keeper_forget(struct keeper *k, struct question *q)
+{
+	q->row = NULL;
+	q->done = NULL;
+	if (k->state == K_ASKING && q == k->first)
+		return; // it is under way
+	for (struct question **at = &k->first; *at; at = &(*at)->next) {
+		if (*at != q)
+			continue;
+		*at = q->next;
+		free(q);
+		return;
+	}
 }
 
 static void ask_now(struct keeper *k)
@@ -391,6 +424,12 @@ static void ask_now(struct keeper *k)
 	struct question *q = k->first;
 
 	survey_ask(k->survey, k->conn, q->what, q->number, q->ids);
+}
+
+// A transaction that failed and is left open hears no notification, and nothing else can be asked in it.
+static void roll_back(struct keeper *k)
+{
+	outbox_rollback(k->relay->outbox, k->conn);
 }
 
 // The workers tell of outages; this one only falls back to fast polling.

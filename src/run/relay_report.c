@@ -17,7 +17,7 @@
 // was not away.
 static bool say_back(struct circuit *c, const char *event)
 {
-	bool first = c->open && c->failures == 0;
+	bool first = circuit_is_untested(c);
 	int64_t now_ms = clock_boot_ms(), seconds = (now_ms - c->opened_ms) / 1000, failures = c->failures;
 
 	if (c->open)
@@ -159,10 +159,19 @@ void relay_sql_failed(struct relay *r, const char *what, const struct err *e)
 
 void relay_sql_works(struct relay *r, int64_t begun_ms, bool committed)
 {
+	// Somebody's session was lost and cannot come back, but this one works.
+	if (r->postgres.open && begun_ms > r->postgres.opened_ms)
+		relay_postgres_up(r);
 	// One that was under way when another failed, or that had nothing to settle, is no proof.
 	if (r->sql.open && (begun_ms < r->sql.until_ms || (r->sql_settling && !committed)))
 		return;
 	say_back(&r->sql, "sql_works");
+}
+
+void relay_nothing_pending(struct relay *r, int64_t begun_ms)
+{
+	if (r->sql.open && r->sql_settling)
+		relay_sql_works(r, begun_ms, true);
 }
 
 void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn)

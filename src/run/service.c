@@ -43,7 +43,7 @@ static void describe(const struct relay *r, struct buf *out)
 		buf_addf(out, ", %" PRId64 " dead", b->dead);
 	if (r->paused.count > 0)
 		buf_addf(out, ", %d indexes paused", r->paused.count);
-	if (health_ready(r, &reasons))
+	if (health_ready(r, true, &reasons))
 		return;
 	for (const char *line = buf_str(&reasons); *line; line += strcspn(line, "\n"), line += *line == '\n')
 		buf_addf(out, "; %.*s", (int)strcspn(line, "\n"), line);

@@ -20,7 +20,7 @@ static json_t *text(const char *s)
 
 static json_t *server(const struct relay *r, const struct circuit *c, enum trouble_kind kind)
 {
-	bool unheard = c->open && c->failures == 0;
+	bool unheard = circuit_is_untested(c);
 	int64_t since_ms = c->open ? c->opened_ms : c->closed_ms;
 
 	return json_pack("{s:s, s:f, s:o}", "state",
@@ -116,7 +116,7 @@ static json_t *reasons(const struct relay *r, bool *ret_ready)
 	json_t *list = json_array();
 
 	buf_init(&lines, 4096);
-	*ret_ready = health_ready(r, &lines);
+	*ret_ready = health_ready(r, true, &lines);
 	for (char *line = lines.len ? lines.data : NULL, *rest; line && *line; line = rest) {
 		size_t len = strcspn(line, "\n");
 

@@ -127,12 +127,13 @@ static void claim_done(struct worker *w)
 static void inspection_done(struct worker *w, const struct script_result *result)
 {
 	// What the first statement found says more than the error of the second.
-	bool known = w->found.server_version != 0, fit = known && relay_inspected(w->relay, &w->found);
+	bool known = w->found.server_version != 0, fit;
 
+	if (known)
+		relay_postgres_up(w->relay);
+	fit = known && relay_inspected(w->relay, &w->found);
 	if (!result->ok && (fit || !known))
 		relay_sql_failed(w->relay, "inspect", &result->error);
-	if (result->ok && fit)
-		relay_postgres_up(w->relay);
 	worker_dispatch(w, result->ok && fit ? E_FIT : E_UNFIT);
 }
 
@@ -368,7 +369,7 @@ void worker_act_finish(struct worker *w)
 	}
 	// It gave a sign of life and nothing was there to contradict it.
 	if (w->relay->prober == w && !w->failed && !w->asked)
-		relay_elasticsearch_works(w->relay);
+		worker_probe_unopposed(w);
 	worker_act_rest(w);
 }
 

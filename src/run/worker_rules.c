@@ -25,6 +25,7 @@ const struct worker_rule worker_rules[] = {
 	{ W_CHECKING, E_TIMEOUT, W_OFFLINE, worker_act_drop },
 	{ W_PROBING, E_ALIVE, W_CLAIMING, worker_act_claim },
 	{ W_PROBING, E_NO_SIGN, W_IDLE, worker_act_rest },
+	{ W_PROBING, E_HELD, W_IDLE, worker_act_rest },
 	{ W_PROBING, E_DOWN, W_OFFLINE, worker_act_retreat },
 
 	{ W_CLAIMING, E_SEND, W_SENDING, worker_act_send },

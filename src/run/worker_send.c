@@ -315,6 +315,35 @@ static void observe(struct worker *w, struct judgement j, const struct http_repl
 	metrics_observe(m, METRIC_BULK_BYTES, (double)(end - start));
 }
 
+// Any word of its own is a sign of life; whether it takes events, the events will tell.
+static enum worker_event judge_probe(struct worker *w, const struct http_reply *reply)
+{
+	const struct relay *r = w->relay;
+	struct bulk_error error = { .type = "", .reason = "" };
+
+	if (reply->fault == HTTP_FINE)
+		bulk_error_read(reply->body, reply->len, &error);
+	if (reply->fault != HTTP_FINE || reply->status == 502 || reply->status == 503 ||
+	    reply->status == 504) {
+		elasticsearch_failed(w, reply, &error);
+		return E_NO_SIGN;
+	}
+	w->denied = reply->status == 401;
+	if (w->denied)
+		describe_failure(reply, &error, w->refusal, sizeof(w->refusal));
+	return (r->on_hold && !r->once) || r->stopping ? E_HELD : E_ALIVE;
+}
+
+void worker_probe_unopposed(struct worker *w)
+{
+	const struct failure failure = { .why = w->refusal, .retry_after_ms = -1, .silent = false };
+
+	if (w->denied)
+		relay_elasticsearch_failed(w->relay, &failure);
+	else
+		relay_elasticsearch_works(w->relay);
+}
+
 void worker_on_reply(void *arg, const struct http_reply *reply)
 {
 	struct worker *w = arg;
@@ -323,15 +352,7 @@ void worker_on_reply(void *arg, const struct http_reply *reply)
 
 	w->relay->heard_ms = clock_boot_ms();
 	if (w->state == W_PROBING) {
-		// Any word of its own is a sign of life; whether it takes events, the events will tell.
-		if (reply->fault == HTTP_FINE && reply->status != 502 && reply->status != 503 &&
-		    reply->status != 504) {
-			worker_dispatch(w, E_ALIVE);
-			return;
-		}
-		bulk_error_read(reply->body, reply->len, &error);
-		elasticsearch_failed(w, reply, &error);
-		worker_dispatch(w, E_NO_SIGN);
+		worker_dispatch(w, judge_probe(w, reply));
 		return;
 	}
 	j = judge_request(w, reply, &error);

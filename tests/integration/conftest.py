@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from harness import Database, Elastic, Outboxd, Postgres
+from admin import Admin
+from harness import Database, Elastic, Outboxd, Postgres, ScriptedElastic, wait_until
+from harness.ports import HOST, free_port
+from helpers import init, publish
 
 TIME_LIMIT_SECONDS = 120
 OutboxdFactory = Callable[..., Outboxd]
@@ -71,6 +74,37 @@ def outboxd(db: Database, elastic: Elastic, index: str) -> Iterator[OutboxdFacto
         daemon.print_log()
     for daemon in made:
         daemon.close()
+
+
+@pytest.fixture
+def admin() -> Admin:
+    return Admin()
+
+
+@pytest.fixture
+def daemon(db: Database, outboxd: OutboxdFactory, admin: Admin) -> Iterator[Any]:
+    made = outboxd(admin_listen=admin.listen, relay_poll_interval="50ms")
+    init(made)
+    made.start()
+    made.wait_log("admin_listens")
+    yield made
+
+
+@pytest.fixture
+def ready(daemon: Any, admin: Admin) -> Any:
+    wait_until(lambda: admin.ask("/readyz").status == 200, 30, "readiness")
+    return daemon
+
+
+@pytest.fixture
+def stuck(db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> Any:
+    """With an event that it cannot deliver: Elasticsearch is away."""
+    daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=f"http://{HOST}:{free_port()}")
+    init(daemon)
+    publish(db, index, "1", {"n": 1})
+    daemon.start()
+    daemon.wait_log("elasticsearch_away", timeout=20)
+    return daemon
 
 
 @pytest.fixture

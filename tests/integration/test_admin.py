@@ -10,9 +10,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -22,81 +21,8 @@ from harness.ports import HOST, free_port
 from harness.scripted_elastic import Request
 
 from conftest import OutboxdFactory
+from admin import Admin, Reply, read_metrics
 from helpers import init, publish, publish_many
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    text: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-class Admin:
-    def __init__(self, token: str = "") -> None:
-        self.port = free_port()
-        self.listen = f"{HOST}:{self.port}"
-        self.token = token
-
-    def ask(self, path: str, method: str = "GET", body: bytes | None = None, timeout: float = 60,
-            **headers: str) -> Reply:
-        """Header names are written with _ for -."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        if self.token:
-            named.setdefault("Authorization", f"Bearer {self.token}")
-        with contextlib.closing(connection):
-            connection.request(method, path, body, named)
-            answer = connection.getresponse()
-            return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()},
-                         answer.read().decode())
-
-    def get(self, path: str) -> Any:
-        reply = self.ask(path)
-        assert reply.status == 200, reply
-        return reply.json
-
-    def metric(self, name: str) -> float:
-        return read_metrics(self.ask("/metrics").text)[name]
-
-
-def read_metrics(text: str) -> dict[str, float]:
-    return {name: float(value) for name, value in
-            (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))}
-
-
-@pytest.fixture
-def admin() -> Admin:
-    return Admin()
-
-
-@pytest.fixture
-def daemon(db: Database, outboxd: OutboxdFactory, admin: Admin) -> Iterator[Any]:
-    made = outboxd(admin_listen=admin.listen, relay_poll_interval="50ms")
-    init(made)
-    made.start()
-    made.wait_log("admin_listens")
-    yield made
-
-
-@pytest.fixture
-def ready(daemon: Any, admin: Admin) -> Any:
-    wait_until(lambda: admin.ask("/readyz").status == 200, 30, "readiness")
-    return daemon
-
-
-@pytest.fixture
-def stuck(db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> Any:
-    """With an event that it cannot deliver: Elasticsearch is away."""
-    daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=f"http://{HOST}:{free_port()}")
-    init(daemon)
-    publish(db, index, "1", {"n": 1})
-    daemon.start()
-    daemon.wait_log("elasticsearch_away", timeout=20)
-    return daemon
 
 
 class TestReadiness:

@@ -38,6 +38,7 @@ static const struct {
 	{ E_CHECKED, BUT(S(CHECKING) | S(WAKING)), "the answer to CHECKING and WAKING" },
 	{ E_ALIVE, BUT(S(PROBING)), "the answer to PROBING" },
 	{ E_NO_SIGN, BUT(S(PROBING)), "the answer to PROBING" },
+	{ E_HELD, BUT(S(PROBING)), "the answer to PROBING" },
 	{ E_SEND, BUT(S(CLAIMING) | S(SENDING)),
 	  "only rows or an answer make a request ready; DISCARDING sends nothing" },
 	{ E_MORE_ROWS, BUT(S(CLAIMING) | S(SENDING)),

@@ -4,6 +4,7 @@
 #include "core/metrics.h"
 #include "run/machine.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +46,8 @@ static void labels_follow_their_enums(void **state)
 	label_is(METRIC_BULK, BULK_FAILED, "failed");
 	assert_int_equal(count_of(METRIC_BULK), BULK_FAILED + 1);
 	label_is(METRIC_ERRORS, TROUBLE_PURGE, "purge_failed");
-	assert_int_equal(count_of(METRIC_ERRORS), TROUBLE_PURGE + 1);
+	label_is(METRIC_ERRORS, TROUBLE_COUNTING, "count_failed");
+	assert_int_equal(count_of(METRIC_ERRORS), TROUBLE_COUNTING + 1);
 	label_is(METRIC_SERVER_UP, SERVER_ELASTICSEARCH, "elasticsearch");
 	for (int m = 0; m < METRIC_COUNT_; m++)
 		assert_true(count_of((enum metric)m) < METRIC_SERIES_MAX);
@@ -73,7 +75,10 @@ static void prints_both_formats(void **state)
 	metrics_init(&m, "1.2.3");
 	metrics_add(&m, METRIC_EVENTS, FATE_DELIVERED, 12345678901.0);
 	metrics_set(&m, METRIC_OLDEST, 0, 1.5);
+	metrics_set(&m, METRIC_PENDING, 0, NAN);
 	print(&m, false, &plain);
+	if (strstr(buf_str(&plain), "\noutboxd_pending_events "))
+		fail_msg("a value that is not known is told");
 	has(&plain, "# TYPE outboxd_events_total counter\n");
 	has(&plain, "outboxd_events_total{verdict=\"delivered\"} 12345678901\n");
 	has(&plain, "outboxd_events_total{verdict=\"dead\"} 0\n");
