@@ -296,6 +296,8 @@ def test_a_locked_table(at_work: Operator, mode: str) -> None:
         assert pid and int(pid[1]) == int(pid[2]) == holder.info.backend_pid, printed
         op.daemon.wait_log("sql_failed", timeout=60)
         assert "PostgreSQL refuses: canceling statement due to lock timeout" in op.run("lag-ready")
+        if mode == "ACCESS EXCLUSIVE":
+            op.sees("blind-journal")
         op.run("terminate", PID=pid[1])
         with pytest.raises(psycopg.OperationalError):
             holder.execute("SELECT 1")
