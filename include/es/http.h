@@ -23,6 +23,7 @@ struct http_settings {
 	const char *password_file;
 	const char *api_key_file;
 	const char *ca_file;
+	const char *fingerprint;
 	const char *cert_file;
 	const char *key_file;
 	const char *aws_region;

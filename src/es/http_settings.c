@@ -13,6 +13,7 @@ struct http_settings http_settings_of(const struct config *c, const char *versio
 		.password_file = c->elasticsearch_password_file,
 		.api_key_file = c->elasticsearch_api_key_file,
 		.ca_file = c->elasticsearch_ca_file,
+		.fingerprint = c->elasticsearch_fingerprint,
 		.cert_file = c->elasticsearch_cert_file,
 		.key_file = c->elasticsearch_key_file,
 		.aws_region = c->elasticsearch_aws_region,

@@ -41,6 +41,7 @@ struct http_settings http_fixture_settings(void)
 		.password_file = "",
 		.api_key_file = "",
 		.ca_file = "",
+		.fingerprint = "",
 		.cert_file = "",
 		.key_file = "",
 		.aws_region = "",
