@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,11 +140,18 @@ class TestFingerprint:
 
     def test_a_certificate_that_only_came_along(self, tls: Tls, db: Database, one: str, secret: Path,
                                                 outboxd: OutboxdFactory) -> None:
-        """The server sends the pinned certificate, but it did not sign the server's own."""
-        settings = tls.settings(secret, elasticsearch_ca_file="",
-                                elasticsearch_fingerprint=tls.stranger.fingerprint)
-        with shown(tls, tls.chain.read_text() + tls.stranger.file.read_text()):
-            refused(outboxd(**settings), db, "certificate")
+        """The server sends the pinned certificate, but that did not sign the server's own. Elasticsearch would not send
+        such a chain, an impostor would."""
+        chain = tls.chain.with_name("impostor.pem")
+        chain.write_text(tls.chain.read_text() + tls.stranger.file.read_text())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(chain, tls.http.key)
+        with socket.create_server((HOST, 0)) as listener:
+            threading.Thread(target=shake_hands, args=(listener, context), daemon=True).start()
+            settings = tls.settings(secret, elasticsearch_url=f"https://{HOST}:{listener.getsockname()[1]}",
+                                    elasticsearch_ca_file="", elasticsearch_fingerprint=tls.stranger.fingerprint)
+            refused(outboxd(**settings), db, "self-signed certificate in certificate chain")
+            listener.shutdown(socket.SHUT_RDWR)
 
     def test_of_a_certificate_that_has_expired(self, tls: Tls, db: Database, one: str, secret: Path,
                                                outboxd: OutboxdFactory) -> None:
@@ -162,6 +171,19 @@ class TestFingerprint:
         kept = {} if "excludes" in words or "https" in words else {"elasticsearch_ca_file": ""}
         done = outboxd(**tls.settings(secret, **{**kept, **settings})).run("run", "--once")
         assert done.exit_code == CONFIG and words in done.stderr, done.stderr
+
+
+def shake_hands(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """With whoever comes, and no more than that."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        try:
+            context.wrap_socket(connection, server_side=True).close()
+        except OSError:
+            pass
 
 
 class shown:
