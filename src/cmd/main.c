@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "cmd/command.h"
+#include "pg/sslmode.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -218,6 +219,7 @@ static int run_command(struct line *l, struct config *config)
 	log_setup((enum log_format)config->log_format, (enum log_level)config->log_level);
 	l->call->config = config;
 	l->call->words = l->words;
+	sslmode_choose(config->postgres_dsn);
 	code = l->command->run(l->call, &e);
 	if (e.kind != ERR_NONE)
 		fail(&e);
