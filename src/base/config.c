@@ -6,7 +6,7 @@
 #include "base/ini.h"
 #include "base/mem.h"
 #include "config_state.h"
-#include "file.h"
+#include "base/file.h"
 #include "suggest.h"
 
 #include <assert.h>

@@ -138,9 +138,18 @@ static bool check_credentials(const struct config *c, struct err *e)
 			     "must not hold a colon: HTTP has no way to send it");
 	if (basic && *c->elasticsearch_api_key_file)
 		return wrong(c, OPTION_elasticsearch_api_key_file, e, "excludes elasticsearch.username");
-	if (*c->elasticsearch_aws_region && (basic || *c->elasticsearch_api_key_file))
-		return wrong(c, OPTION_elasticsearch_aws_region, e,
-			     "excludes elasticsearch.username and api_key_file: a request has one signature");
+	if (*c->elasticsearch_bearer_file && (basic || *c->elasticsearch_api_key_file))
+		return wrong(c, OPTION_elasticsearch_bearer_file, e,
+			     "excludes elasticsearch.username and api_key_file");
+	if (*c->elasticsearch_aws_region &&
+	    (basic || *c->elasticsearch_api_key_file || *c->elasticsearch_bearer_file))
+		return wrong(
+			c, OPTION_elasticsearch_aws_region, e,
+			"excludes elasticsearch.username, api_key_file and bearer_file: a request has one "
+			"signature");
+	if (*c->elasticsearch_aws_credentials_file && !*c->elasticsearch_aws_region)
+		return wrong(c, OPTION_elasticsearch_aws_credentials_file, e,
+			     "needs elasticsearch.aws_region");
 	return true;
 }
 

@@ -174,6 +174,7 @@ void http_request_get(struct http_request *r, const char *url, int64_t timeout_m
 {
 	begin(r, url, 0, timeout_ms < r->settings->timeout_ms ? timeout_ms : r->settings->timeout_ms);
 	SET(r, CURLOPT_HTTPGET, 1L);
+	http_auth_seal(r->auth, "", 0, &r->headers);
 	SET(r, CURLOPT_HTTPHEADER, r->headers);
 }
 
@@ -190,6 +191,7 @@ void http_request_ask(struct http_request *r, const char *url, const char *metho
 		SET(r, CURLOPT_HTTPGET, 1L);
 	}
 	SET(r, CURLOPT_CUSTOMREQUEST, method);
+	http_auth_seal(r->auth, body ? body : "", body ? strlen(body) : 0, &r->headers);
 	SET(r, CURLOPT_HTTPHEADER, r->headers);
 }
 
@@ -221,6 +223,7 @@ void http_request_post(struct http_request *r, const char *url, const char *body
 	}
 	SET(r, CURLOPT_POST, 1L);
 	SET(r, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
+	http_auth_seal(r->auth, r->body, r->body_len, &r->headers);
 	if (!r->body_streamed)
 		SET(r, CURLOPT_POSTFIELDS, r->body); // also borrowed
 	SET(r, CURLOPT_HTTPHEADER, r->headers);
@@ -327,8 +330,6 @@ void http_request_reply(const struct http_request *r, CURLcode result, struct ht
 		.took_us = clock_boot_us() - r->started_us,
 		.may_be_applied = r->exposed,
 	};
-	if (status == 401)
-		http_auth_suspect(r->auth);
 }
 
 void http_request_reply_expired(const struct http_request *r, struct http_reply *ret)

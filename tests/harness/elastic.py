@@ -79,7 +79,7 @@ class Elastic(ElasticClient):
         if roles is not None:
             self.set_roles(roles)
         for name, (password, role) in (users or {}).items():
-            self._run_tool("elasticsearch-users", "useradd", name, "-p", password, "-r", role)
+            self.run_tool("elasticsearch-users", "useradd", name, "-p", password, "-r", role)
 
     def __enter__(self) -> Elastic:
         self.start()
@@ -179,12 +179,14 @@ class Elastic(ElasticClient):
         java.write_text("\n".join(kept) + "\n")
         self.scratch.own(self._config)
 
-    def _run_tool(self, *command: str) -> None:
+    def run_tool(self, *command: str) -> str:
+        """One of the server's own programs, which write what a running node notices."""
         tool = process.as_server_account([self.home / "bin" / command[0], *command[1:]])
         answer = subprocess.run(tool, env=self._environment, cwd=self.scratch.path, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if answer.returncode != 0:
             raise RuntimeError(f"{command[0]} failed:\n{answer.stdout}")
+        return answer.stdout
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
