@@ -44,6 +44,7 @@ static const struct {
 	{ "index", offsetof(struct call, index) },
 	{ "key", offsetof(struct call, key) },
 	{ "older-than", offsetof(struct call, older_than) },
+	{ "role", offsetof(struct call, role) },
 };
 
 static bool command_flag(struct line *l, const char *name, const char *value, struct err *e)

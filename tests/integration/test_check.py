@@ -198,7 +198,7 @@ def test_a_missing_privilege(ready: OutboxdFactory, db: Database, role: str) -> 
     db.execute(GRANTS["SELECT"].format(role))
 
     db.execute(f"REVOKE UPDATE ON outbox FROM {role}; GRANT UPDATE (processed) ON outbox TO {role}")
-    problem(ready(postgres_dsn=dsn).run("check"), "this role may not mark rows", "GRANT UPDATE ON", role)
+    problem(ready(postgres_dsn=dsn).run("check"), "this role may not mark rows", "GRANT UPDATE (processed, processed_at", role)
     db.execute(GRANTS["UPDATE"].format(role))
 
     db.execute(f"REVOKE DELETE ON outbox FROM {role}")
