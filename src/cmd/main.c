@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
+#include "base/protect.h"
 #include "cmd/command.h"
 #include "pg/sslmode.h"
 
@@ -241,6 +242,7 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	int code;
 
+	protect_memory();
 	if (!read_line(&line, argv, argc, &e))
 		return fail(&e);
 	if (line.help) {

@@ -71,7 +71,7 @@ static void add_secret_header(struct curl_slist **headers, const char *name, con
 	buf_adds(&line, name);
 	buf_adds(&line, secret);
 	http_headers_add(headers, buf_str(&line));
-	explicit_bzero(line.data, line.len);
+	buf_wipe(&line);
 }
 
 static void apply_aws(const struct http_auth *a, CURL *easy, struct curl_slist **headers)

@@ -2,6 +2,7 @@
 #include "pg/sslmode.h"
 
 #include "base/mem.h"
+#include "pg/hosts.h"
 
 #include <libpq-fe.h>
 #include <stdlib.h>
@@ -69,9 +70,9 @@ void sslmode_choose(const char *dsn)
 		chosen = !stays_here(said, defaults);
 		if (chosen)
 			set("PGSSLMODE", "verify-full");
-		PQconninfoFree(defaults);
+		hosts_free_options(defaults);
 	}
-	PQconninfoFree(said);
+	hosts_free_options(said);
 }
 
 bool sslmode_is_at_fault(const char *libpq_text)

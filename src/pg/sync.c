@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/row.h"
+#include "pg/hosts.h"
 #include "pg/sslmode.h"
 
 #include <libpq-fe.h>
@@ -65,7 +66,7 @@ static bool verifies(PGconn *pg)
 	for (const PQconninfoOption *o = options; o && o->keyword; o++)
 		found = found ||
 			(strcmp(o->keyword, "sslmode") == 0 && o->val && strcmp(o->val, "verify-full") == 0);
-	PQconninfoFree(options);
+	hosts_free_options(options);
 	return found;
 }
 
