@@ -22,7 +22,8 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max); // allocates nothing
 void buf_done(struct buf *b);             // frees; the buffer may be used again
-void buf_clear(struct buf *b);            // keeps the memory, forgets content and `full`
+void buf_wipe(struct buf *b);  // overwrites, then frees; reserve first: growing leaves copies behind
+void buf_clear(struct buf *b); // keeps the memory, forgets content and `full`
 void buf_trim(struct buf *b, size_t cap); // buf_clear, and gives memory above cap bytes back
 void buf_truncate(struct buf *b, size_t len);
 void buf_add(struct buf *b, const void *data, size_t len);

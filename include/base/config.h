@@ -51,6 +51,7 @@ struct config {
 // Values of the OPT_CHOICE options, in the order of their `choices` in options.def.
 enum outbox_preset { PRESET_DOCUMENT, PRESET_EVENTS, PRESET_DEBEZIUM };
 enum outbox_deletes { DELETES_DELETE, DELETES_TOMBSTONE };
+enum es_aws_service { AWS_ES, AWS_AOSS };
 enum es_compression { COMPRESSION_OFF, COMPRESSION_GZIP };
 
 void config_init(struct config *c); // all defaults

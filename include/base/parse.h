@@ -15,6 +15,8 @@ bool parse_duration_ms(const char *text, int64_t *ret_ms, struct err *e) must_ch
 bool parse_size(const char *text, int64_t *ret_bytes, struct err *e) must_check;
 bool parse_int(const char *text, int64_t *ret_value, struct err *e) must_check; // decimal, optional '-'
 bool parse_bool(const char *text, bool *ret_value, struct err *e) must_check; // true/false yes/no on/off 1/0
+// The SHA-256 of a certificate as Elasticsearch and openssl print it: 64 hexadecimal digits, with or without colons.
+bool parse_fingerprint(const char *text, unsigned char ret_sha256[32], struct err *e) must_check;
 
 // The shortest text that the parsers above read back as the same value ("1500ms", "2s", "1MB").
 void parse_format_duration(int64_t ms, char out[32]);

@@ -21,6 +21,7 @@ struct call {
 	const char *ids; // "12,15"
 	const char *type, *index, *key;
 	const char *older_than;
+	const char *role;
 	long long limit;          // 0 = not given
 	int64_t timeout_ms;       // 0 = not given
 	const char *const *words; // the rest of the command line

@@ -15,17 +15,21 @@ struct ev_loop;
 struct http;
 struct http_call;
 
-// All texts are borrowed for the life of the http object; "" = not set. Secret files are read at http_new and
-// read again whenever their modification time changed, before a request that follows a 401.
+// All texts are borrowed for the life of the http object; "" = not set. Secret files are read at http_new, and again
+// before a request when they have changed.
 struct http_settings {
 	const char *url; // no user:password
 	const char *username;
 	const char *password_file;
 	const char *api_key_file;
+	const char *bearer_file;
 	const char *ca_file;
+	const char *fingerprint;
 	const char *cert_file;
 	const char *key_file;
 	const char *aws_region;
+	const char *aws_credentials_file; // "" = the environment
+	bool aws_serverless;              // the service is aoss, not es
 	bool gzip;
 	int64_t timeout_ms; // whole request
 	size_t answer_max;  // bytes of an answer

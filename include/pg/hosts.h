@@ -5,6 +5,9 @@
 #ifndef OUTBOXD_PG_HOSTS_H
 #define OUTBOXD_PG_HOSTS_H
 
+struct _PQconninfoOption; // PQconninfoOption
+// Overwrites the values first, of which one may be a password; NULL is fine.
+void hosts_free_options(struct _PQconninfoOption *options);
 int hosts_count(const char *dsn); // 1 when it names none, or cannot be read (libpq will say why)
 // The string with hosts, addresses and ports rotated by `turn`; the caller owns it and clears it: it may hold a password.
 char *hosts_rotated(const char *dsn, int turn);

@@ -12,12 +12,15 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-// Idempotent. Says on `out` what it did. notify: install the wake-up trigger.
-bool schema_init(const struct config *config, bool notify, FILE *out, struct err *e) must_check;
+// Idempotent. Says on `out` what it did. notify: install the wake-up trigger. role: the login of the relay, made if need
+// be, with the least privileges; NULL = none.
+bool schema_init(const struct config *config, bool notify, const char *role, FILE *out,
+		 struct err *e) must_check;
 // Can the server understand the field's expression, and is it of the right type?
 bool schema_check_field(struct sync *db, const struct mapping *m, const struct mapping_field *f,
 			struct err *e) must_check;
 // Prints the SQL of a first init and touches nothing.
-bool schema_print(const struct config *config, bool notify, FILE *out, struct err *e) must_check;
+bool schema_print(const struct config *config, bool notify, const char *role, FILE *out,
+		  struct err *e) must_check;
 
 #endif

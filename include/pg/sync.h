@@ -19,9 +19,10 @@ bool sync_answers(const char *dsn);
 // A statement that takes longer is given up, and with it the connection; 0 = no limit.
 void sync_limit(struct sync *s, int64_t limit_ms);
 struct sync_session {
-	int pid;    // what the server said at the start; a pooler says something of its own
-	bool tls;   // encrypted
-	bool local; // a Unix socket or a loopback address
+	int pid;       // what the server said at the start; a pooler says something of its own
+	bool tls;      // encrypted
+	bool verified; // and its certificate and name were looked at
+	bool local;    // a Unix socket or a loopback address
 };
 void sync_session(const struct sync *s, struct sync_session *ret);
 // One or more statements without parameters.

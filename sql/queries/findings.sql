@@ -24,7 +24,7 @@ SELECT well, fine, state, wrong, advice FROM (VALUES
 	 'this role may not read it', format('run GRANT SELECT ON %s TO %I', {table_literal}, current_user)),
 	(5, 'this role may mark rows', NOT EXISTS (SELECT FROM own WHERE NOT has_column_privilege(attrelid, attnum, 'UPDATE')
 		AND attname <> 'created_at'), 'problem',
-	 'this role may not mark rows', format('run GRANT UPDATE ON %s TO %I', {table_literal}, current_user)),
+	 'this role may not mark rows', format('run GRANT UPDATE (processed, processed_at, attempts, retry_at, dead_at, error) ON %s TO %I', {table_literal}, current_user)),
 	(6, 'this role may delete delivered rows', has_table_privilege({table_literal}, 'DELETE'),
 	 CASE WHEN $1::boolean THEN 'problem' ELSE 'warning' END, 'this role may not delete delivered rows',
 	 format('run GRANT DELETE ON %s TO %I, or delete them by other means', {table_literal}, current_user)),

@@ -3,10 +3,10 @@
 // in the file should not wait for the day when the flag goes away.
 #include "base/config.h"
 
+#include "base/file.h"
 #include "base/ini.h"
 #include "base/mem.h"
 #include "config_state.h"
-#include "file.h"
 #include "suggest.h"
 
 #include <assert.h>

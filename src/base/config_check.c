@@ -138,12 +138,46 @@ static bool check_credentials(const struct config *c, struct err *e)
 			     "must not hold a colon: HTTP has no way to send it");
 	if (basic && *c->elasticsearch_api_key_file)
 		return wrong(c, OPTION_elasticsearch_api_key_file, e, "excludes elasticsearch.username");
-	if (*c->elasticsearch_aws_region && (basic || *c->elasticsearch_api_key_file))
-		return wrong(c, OPTION_elasticsearch_aws_region, e,
-			     "excludes elasticsearch.username and api_key_file: a request has one signature");
+	if (*c->elasticsearch_bearer_file && (basic || *c->elasticsearch_api_key_file))
+		return wrong(c, OPTION_elasticsearch_bearer_file, e,
+			     "excludes elasticsearch.username and api_key_file");
+	if (*c->elasticsearch_aws_region &&
+	    (basic || *c->elasticsearch_api_key_file || *c->elasticsearch_bearer_file))
+		return wrong(
+			c, OPTION_elasticsearch_aws_region, e,
+			"excludes elasticsearch.username, api_key_file and bearer_file: a request has one "
+			"signature");
+	if (*c->elasticsearch_aws_credentials_file && !*c->elasticsearch_aws_region)
+		return wrong(c, OPTION_elasticsearch_aws_credentials_file, e,
+			     "needs elasticsearch.aws_region");
+	return true;
+}
+
+// What says whom to trust in TLS says that there shall be TLS.
+static bool check_tls(const struct config *c, struct err *e)
+{
+	bool https = strncmp(c->elasticsearch_url, "http://", 7) != 0;
+	unsigned char ignored[32];
+	struct err why;
+
 	if (*c->elasticsearch_key_file && !*c->elasticsearch_cert_file)
 		return wrong(c, OPTION_elasticsearch_key_file, e, "needs elasticsearch.cert_file");
-	return true;
+	if (*c->elasticsearch_ca_file && !https)
+		return wrong(c, OPTION_elasticsearch_ca_file, e,
+			     "needs an https:// address in elasticsearch.url");
+	if (*c->elasticsearch_cert_file && !https)
+		return wrong(c, OPTION_elasticsearch_cert_file, e,
+			     "needs an https:// address in elasticsearch.url");
+	if (!*c->elasticsearch_fingerprint)
+		return true;
+	if (!https)
+		return wrong(c, OPTION_elasticsearch_fingerprint, e,
+			     "needs an https:// address in elasticsearch.url");
+	if (*c->elasticsearch_ca_file)
+		return wrong(c, OPTION_elasticsearch_fingerprint, e,
+			     "excludes elasticsearch.ca_file: one of the two says whom to trust");
+	return parse_fingerprint(c->elasticsearch_fingerprint, ignored, &why) ||
+	       wrong(c, OPTION_elasticsearch_fingerprint, e, why.text);
 }
 
 static bool check_retry(const struct config *c, struct err *e)
@@ -155,6 +189,6 @@ static bool check_retry(const struct config *c, struct err *e)
 
 bool config_check(const struct config *c, unsigned needs, struct err *e)
 {
-	return check_required(c, needs, e) && check_url(c, e) && check_credentials(c, e) &&
+	return check_required(c, needs, e) && check_url(c, e) && check_credentials(c, e) && check_tls(c, e) &&
 	       check_retry(c, e) && check_files(c, e);
 }

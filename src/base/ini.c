@@ -141,9 +141,10 @@ bool ini_parse(const char *name, const char *text, size_t len, ini_callback *cb,
 {
 	struct reader r = { .name = name, .cb = cb, .arg = arg };
 	buf_init(&r.value, len); // no value is longer than the text
+	(void)buf_reserve(&r.value, len);
 	bool ok = read_lines(&r, (struct span){ text, len }, e);
 	replace(&r.section, NULL);
 	replace(&r.key, NULL);
-	buf_done(&r.value);
+	buf_wipe(&r.value); // it may have held a password
 	return ok;
 }

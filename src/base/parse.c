@@ -152,6 +152,36 @@ static void format(int64_t value, const struct unit *units, char out[32])
 	snprintf(out, 32, "%" PRId64 "%s", value / units->factor, units->name);
 }
 
+static int hex_digit(char c)
+{
+	const char *digits = "0123456789abcdef";
+	const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+bool parse_fingerprint(const char *text, unsigned char ret_sha256[32], struct err *e)
+{
+	unsigned char sum[32];
+	const char *s = text;
+
+	for (size_t i = 0; i < sizeof(sum); i++) {
+		if (i > 0 && *s == ':')
+			s++;
+		int high = hex_digit(s[0]), low = high < 0 ? -1 : hex_digit(s[1]);
+		if (low < 0)
+			return err_set(e, ERR_USAGE,
+				       SHOWN " is not the SHA-256 of a certificate: 64 hexadecimal digits",
+				       text);
+		sum[i] = (unsigned char)(high * 16 + low);
+		s += 2;
+	}
+	if (*s)
+		return err_set(e, ERR_USAGE, SHOWN " is longer than the SHA-256 of a certificate", text);
+	memcpy(ret_sha256, sum, sizeof(sum));
+	return true;
+}
+
 void parse_format_duration(int64_t ms, char out[32])
 {
 	if (!ms)

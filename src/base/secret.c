@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/config.h"
+#include "base/file.h"
 #include "base/mem.h"
-#include "file.h"
 
 #include <string.h>
 

@@ -115,6 +115,19 @@ static void check_version(struct elastic *es, const struct answer *a)
 		elastic_not_seen(es, SERVER, "it answers; its version", a);
 }
 
+static const char *credentials_advice(const struct config *c)
+{
+	if (*c->elasticsearch_api_key_file)
+		return "see elasticsearch.api_key_file: the key must be the one that was printed as `encoded`";
+	if (*c->elasticsearch_bearer_file)
+		return "see elasticsearch.bearer_file: the token may have expired or been revoked";
+	if (*c->elasticsearch_aws_region)
+		return "see elasticsearch.aws_region, aws_service and aws_credentials_file, and the clock";
+	if (*c->elasticsearch_username)
+		return "see elasticsearch.username and password_file";
+	return "set elasticsearch.api_key_file, or username and password_file";
+}
+
 // False: there is nobody to ask more, or nobody who would answer.
 static bool check_connection(struct elastic *es)
 {
@@ -124,13 +137,7 @@ static bool check_connection(struct elastic *es)
 	if (a.status == 0)
 		return false;
 	if (a.status == 401) {
-		findings_add(&es->checkup->findings, SERVER, FINDING_PROBLEM,
-			     *c->elasticsearch_api_key_file
-				     ? "see elasticsearch.api_key_file: the key must be the one "
-				       "that was printed as `encoded`"
-			     : *c->elasticsearch_username
-				     ? "see elasticsearch.username and password_file"
-				     : "set elasticsearch.api_key_file, or username and password_file",
+		findings_add(&es->checkup->findings, SERVER, FINDING_PROBLEM, credentials_advice(c),
 			     "it refuses these credentials (HTTP 401 %s)", answer_reason(&a));
 		return false;
 	}
@@ -151,7 +158,7 @@ static void check_clear_text(struct elastic *es)
 	static const char *const local[] = { "http://127.", "http://localhost", "http://[::1]" };
 
 	if (strncmp(url, "http://", 7) != 0 ||
-	    !(*c->elasticsearch_username || *c->elasticsearch_api_key_file))
+	    !(*c->elasticsearch_username || *c->elasticsearch_api_key_file || *c->elasticsearch_bearer_file))
 		return;
 	for (size_t i = 0; i < array_len(local); i++) {
 		if (strncmp(url, local[i], strlen(local[i])) == 0)
@@ -205,7 +212,7 @@ static void check_cluster(struct elastic *es)
 static void check_node_clock(struct elastic *es)
 {
 	int64_t asked_ms = clock_wall_us() / 1000;
-	auto_answer a = elastic_ask(es, "GET", "/_nodes/_local/stats/jvm?filter_path=nodes.*.timestamp",
+	auto_answer a = elastic_ask(es, "GET", "/_nodes/_local/stats/jvm?filter_path=nodes.%2A.timestamp",
 				    NULL);
 	json_t *nodes = json_object_get(a.json, "nodes");
 	void *node = nodes ? json_object_iter(nodes) : NULL;

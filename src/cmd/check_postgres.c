@@ -6,6 +6,7 @@
 #include "pg/desk.h"
 #include "pg/schema.h"
 #include "pg/sql.h"
+#include "pg/sslmode.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,12 @@ static void add_away(struct look *look, const struct err *e)
 // Waiting does not cure what a server that answers says.
 static void add_unconnected(struct look *look, const struct err *e)
 {
+	if (sslmode_is_at_fault(e->text)) {
+		look->gone = true;
+		findings_add(&look->checkup->findings, SERVER, FINDING_PROBLEM,
+			     "see sslmode, sslrootcert and host in postgres.dsn", "%s", e->text);
+		return;
+	}
 	if (!sync_answers(look->checkup->config->postgres_dsn)) {
 		add_away(look, e);
 		return;
@@ -142,13 +149,16 @@ static void check_pooler(struct look *look, const struct sync_session *session)
 
 static void check_session(struct look *look, const struct sync_session *session)
 {
-	bool plain = !session->tls && !session->local;
+	bool safe = session->local || (session->tls && session->verified);
 
-	findings_add(&look->checkup->findings, SERVER, plain ? FINDING_WARNING : FINDING_OK,
-		     "add sslmode=verify-full to postgres.dsn",
-		     session->tls ? "the connection is encrypted"
-		     : plain      ? "the connection to another host is not encrypted"
-				  : "the connection stays on this host");
+	findings_add(
+		&look->checkup->findings, SERVER, safe ? FINDING_OK : FINDING_WARNING,
+		"write sslmode=verify-full and sslrootcert=FILE (the certificate of its CA) into postgres.dsn",
+		!session->tls       ? session->local ? "the connection stays on this host"
+						     : "the connection to another host is not encrypted"
+		: session->verified ? "the connection is encrypted and the server verified"
+		: session->local    ? "the connection is encrypted"
+				    : "the connection is encrypted, but nobody verifies who the server is");
 }
 
 static void check_server(struct look *look)

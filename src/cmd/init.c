@@ -6,8 +6,8 @@
 
 int cmd_init(const struct call *call, struct err *e)
 {
-	bool ok = call->print ? schema_print(call->config, call->notify, stdout, e)
-			      : schema_init(call->config, call->notify, stdout, e);
+	bool ok = call->print ? schema_print(call->config, call->notify, call->role, stdout, e)
+			      : schema_init(call->config, call->notify, call->role, stdout, e);
 
 	return ok ? 0 : err_exit_code(e->kind);
 }

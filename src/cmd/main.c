@@ -2,7 +2,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
+#include "base/protect.h"
 #include "cmd/command.h"
+#include "pg/sslmode.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -43,6 +45,7 @@ static const struct {
 	{ "index", offsetof(struct call, index) },
 	{ "key", offsetof(struct call, key) },
 	{ "older-than", offsetof(struct call, older_than) },
+	{ "role", offsetof(struct call, role) },
 };
 
 static bool command_flag(struct line *l, const char *name, const char *value, struct err *e)
@@ -218,6 +221,7 @@ static int run_command(struct line *l, struct config *config)
 	log_setup((enum log_format)config->log_format, (enum log_level)config->log_level);
 	l->call->config = config;
 	l->call->words = l->words;
+	sslmode_choose(config->postgres_dsn);
 	code = l->command->run(l->call, &e);
 	if (e.kind != ERR_NONE)
 		fail(&e);
@@ -238,6 +242,7 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	int code;
 
+	protect_memory();
 	if (!read_line(&line, argv, argc, &e))
 		return fail(&e);
 	if (line.help) {

@@ -44,6 +44,7 @@ struct http {
 	const struct http_call *delivering; // its callback is running
 	struct http_settings settings;
 	struct http_auth auth;
+	struct http_tls tls;
 	struct gzip *gzip;
 	char *base; // the URL without a slash at its end
 };
@@ -298,7 +299,7 @@ struct http *http_new(struct ev_loop *loop, const struct http_settings *settings
 	if (settings->gzip)
 		h->gzip = gzip_new();
 	make_multi(h);
-	if (!http_auth_init(&h->auth, &h->settings, e)) {
+	if (!http_tls_init(&h->tls, &h->settings, e) || !http_auth_init(&h->auth, &h->settings, e)) {
 		http_free(h);
 		return NULL;
 	}
@@ -327,7 +328,7 @@ struct http_call *http_call_new(struct http *h, http_callback *cb, void *arg)
 	c->http = h;
 	c->cb = cb;
 	c->arg = arg;
-	http_request_init(&c->request, &h->settings, &h->auth, h->gzip);
+	http_request_init(&c->request, &h->settings, &h->auth, &h->tls, h->gzip);
 	LIST_INSERT_HEAD(&h->calls, c, link);
 	return c;
 }

@@ -2,9 +2,8 @@
 #include "http_auth.h"
 
 #include "base/buf.h"
-#include "base/config.h"
 
-#include <errno.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,70 +12,41 @@ static bool is_set(const char *text)
 	return text && text[0] != '\0';
 }
 
-static const char *secret_path(const struct http_settings *s)
+static enum auth_kind kind_of(const struct http_settings *s)
 {
 	if (is_set(s->aws_region))
-		return "";
-	return is_set(s->api_key_file) ? s->api_key_file : is_set(s->username) ? s->password_file : "";
+		return AUTH_AWS;
+	if (is_set(s->api_key_file))
+		return AUTH_API_KEY;
+	if (is_set(s->bearer_file))
+		return AUTH_BEARER;
+	return is_set(s->username) ? AUTH_BASIC : AUTH_NONE;
 }
 
-static bool read_secret(struct http_auth *a, struct err *e)
+bool http_auth_init(struct http_auth *a, const struct http_settings *s, struct err *e)
 {
-	const char *path = secret_path(a->settings);
-	char *secret = NULL;
-	struct stat st;
+	const char *const files[] = {
+		[AUTH_BASIC] = s->password_file,
+		[AUTH_API_KEY] = s->api_key_file,
+		[AUTH_BEARER] = s->bearer_file,
+		[AUTH_AWS] = s->aws_credentials_file,
+	};
+	enum auth_kind kind = kind_of(s);
 
-	if (!is_set(path))
+	*a = (struct http_auth){ .settings = s, .kind = kind };
+	if (kind == AUTH_NONE || (kind == AUTH_BASIC && !is_set(s->password_file)))
 		return true;
-	// Looked at first: a change while we read is seen as a change the next time.
-	if (stat(path, &st) != 0)
-		return err_set(e, ERR_CONFIG, "cannot read %s: %s", path, strerror(errno));
-	if (!config_read_secret(path, &secret, e))
-		return false;
-	config_secret_free(a->secret);
-	a->secret = secret;
-	a->read_time = st.st_mtim;
-	return true;
-}
-
-bool http_auth_init(struct http_auth *a, const struct http_settings *settings, struct err *e)
-{
-	*a = (struct http_auth){ .settings = settings };
-	if (is_set(settings->aws_region) &&
-	    (!is_set(getenv("AWS_ACCESS_KEY_ID")) || !is_set(getenv("AWS_SECRET_ACCESS_KEY"))))
-		return err_set(
-			e, ERR_CONFIG,
-			"aws_region needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment");
-	return read_secret(a, e);
+	return credential_open(&a->credential, files[kind] ? files[kind] : "", kind == AUTH_AWS, e);
 }
 
 void http_auth_done(struct http_auth *a)
 {
-	config_secret_free(a->secret);
-	a->secret = NULL;
-}
-
-void http_auth_suspect(struct http_auth *a)
-{
-	a->suspect = true;
+	credential_close(&a->credential);
 }
 
 bool http_auth_signs_body(const struct http_auth *a)
 {
-	return is_set(a->settings->aws_region);
-}
-
-// A file that cannot be read now, or is half written, leaves what we have: the next 401 brings us here again.
-static void read_again(struct http_auth *a)
-{
-	const char *path = secret_path(a->settings);
-	struct stat st;
-
-	a->suspect = false;
-	if (!is_set(path) || stat(path, &st) != 0)
-		return;
-	if (st.st_mtim.tv_sec != a->read_time.tv_sec || st.st_mtim.tv_nsec != a->read_time.tv_nsec)
-		(void)read_secret(a, NULL);
+	return a->kind == AUTH_AWS;
 }
 
 static void set_user(CURL *easy, const char *user, const char *password)
@@ -101,37 +71,63 @@ static void add_secret_header(struct curl_slist **headers, const char *name, con
 	buf_adds(&line, name);
 	buf_adds(&line, secret);
 	http_headers_add(headers, buf_str(&line));
-	explicit_bzero(line.data, line.len);
+	buf_wipe(&line);
 }
 
 static void apply_aws(const struct http_auth *a, CURL *easy, struct curl_slist **headers)
 {
-	const char *key = getenv("AWS_ACCESS_KEY_ID");
-	const char *secret = getenv("AWS_SECRET_ACCESS_KEY");
-	const char *token = getenv("AWS_SESSION_TOKEN");
+	const struct credential *c = &a->credential;
 	auto_buf signer;
 
 	buf_init(&signer, LINE_BYTES_MAX);
-	buf_addf(&signer, "aws:amz:%s:es", a->settings->aws_region);
+	buf_addf(&signer, "aws:amz:%s:%s", a->settings->aws_region,
+		 a->settings->aws_serverless ? "aoss" : "es");
 	if (curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, buf_str(&signer)) != CURLE_OK)
 		abort(); // no memory
-	set_user(easy, key ? key : "", secret ? secret : "");
-	if (is_set(token))
-		add_secret_header(headers, "X-Amz-Security-Token: ", token);
+	set_user(easy, c->id, c->secret);
+	if (c->session_token)
+		add_secret_header(headers, "X-Amz-Security-Token: ", c->session_token);
 }
 
 void http_auth_apply(struct http_auth *a, CURL *easy, struct curl_slist **headers)
 {
-	const struct http_settings *s = a->settings;
+	const char *secret;
 
-	if (a->suspect)
-		read_again(a);
-	if (http_auth_signs_body(a))
+	credential_refresh(&a->credential);
+	secret = a->credential.secret;
+	switch (a->kind) {
+	case AUTH_NONE:
+		break;
+	case AUTH_BASIC:
+		set_user(easy, a->settings->username, secret ? secret : "");
+		break;
+	case AUTH_API_KEY:
+		add_secret_header(headers, "Authorization: ApiKey ", secret);
+		break;
+	case AUTH_BEARER:
+		add_secret_header(headers, "Authorization: Bearer ", secret);
+		break;
+	case AUTH_AWS:
 		apply_aws(a, easy, headers);
-	else if (is_set(s->api_key_file) && a->secret)
-		add_secret_header(headers, "Authorization: ApiKey ", a->secret);
-	else if (is_set(s->username))
-		set_user(easy, s->username, a->secret ? a->secret : "");
+		break;
+	}
+}
+
+// OpenSearch Serverless wants to see the hash that is signed; libcurl signs the header like any other.
+void http_auth_seal(const struct http_auth *a, const char *body, size_t len, struct curl_slist **headers)
+{
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	auto_buf line;
+
+	buf_init(&line, LINE_BYTES_MAX);
+	if (a->kind != AUTH_AWS || !a->settings->aws_serverless)
+		return;
+	if (EVP_Digest(body, len, sum, NULL, EVP_sha256(), NULL) != 1)
+		abort(); // no memory
+	buf_adds(&line, "X-Amz-Content-Sha256: ");
+	for (size_t i = 0; i < 32; i++)
+		buf_addf(&line, "%02x", sum[i]);
+	http_headers_add(headers, buf_str(&line));
 }
 
 void http_headers_add(struct curl_slist **headers, const char *line)

@@ -79,18 +79,6 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
-static void set_tls(struct http_request *r)
-{
-	const struct http_settings *s = r->settings;
-
-	if (s->ca_file && s->ca_file[0])
-		SET(r, CURLOPT_CAINFO, s->ca_file);
-	if (s->cert_file && s->cert_file[0])
-		SET(r, CURLOPT_SSLCERT, s->cert_file);
-	if (s->key_file && s->key_file[0])
-		SET(r, CURLOPT_SSLKEY, s->key_file);
-}
-
 // What is the same for all requests of a handle.
 static void set_constant(struct http_request *r)
 {
@@ -117,14 +105,14 @@ static void set_constant(struct http_request *r)
 		SET(r, CURLOPT_USERAGENT, r->settings->user_agent);
 	if (r->gzip)
 		SET(r, CURLOPT_ACCEPT_ENCODING, "gzip");
-	set_tls(r);
+	http_tls_apply(r->tls, r->easy);
 }
 
 void http_request_init(struct http_request *r, const struct http_settings *settings, struct http_auth *auth,
-		       struct gzip *gzip)
+		       struct http_tls *tls, struct gzip *gzip)
 {
 	*r = (struct http_request){
-		.easy = curl_easy_init(), .settings = settings, .auth = auth, .gzip = gzip
+		.easy = curl_easy_init(), .settings = settings, .auth = auth, .tls = tls, .gzip = gzip
 	};
 	if (!r->easy)
 		abort();
@@ -186,6 +174,7 @@ void http_request_get(struct http_request *r, const char *url, int64_t timeout_m
 {
 	begin(r, url, 0, timeout_ms < r->settings->timeout_ms ? timeout_ms : r->settings->timeout_ms);
 	SET(r, CURLOPT_HTTPGET, 1L);
+	http_auth_seal(r->auth, "", 0, &r->headers);
 	SET(r, CURLOPT_HTTPHEADER, r->headers);
 }
 
@@ -202,6 +191,7 @@ void http_request_ask(struct http_request *r, const char *url, const char *metho
 		SET(r, CURLOPT_HTTPGET, 1L);
 	}
 	SET(r, CURLOPT_CUSTOMREQUEST, method);
+	http_auth_seal(r->auth, body ? body : "", body ? strlen(body) : 0, &r->headers);
 	SET(r, CURLOPT_HTTPHEADER, r->headers);
 }
 
@@ -233,6 +223,7 @@ void http_request_post(struct http_request *r, const char *url, const char *body
 	}
 	SET(r, CURLOPT_POST, 1L);
 	SET(r, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
+	http_auth_seal(r->auth, r->body, r->body_len, &r->headers);
 	if (!r->body_streamed)
 		SET(r, CURLOPT_POSTFIELDS, r->body); // also borrowed
 	SET(r, CURLOPT_HTTPHEADER, r->headers);
@@ -248,12 +239,22 @@ bool http_request_expired(const struct http_request *r)
 	       (size_t)sent < r->body_len;
 }
 
+// In TLS 1.3 the server judges our certificate when the handshake is over for us; what it says then is read like an
+// answer, and libcurl calls it a broken connection.
+static bool is_refused_in_tls(const struct http_request *r, CURLcode result)
+{
+	return (result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR) && strstr(r->error, "SSL") &&
+	       strstr(r->error, "alert ");
+}
+
 static enum http_fault fault_of(const struct http_request *r, CURLcode result)
 {
 	if (r->deadline_passed)
 		return HTTP_TIMED_OUT;
 	if (result == CURLE_WRITE_ERROR && r->answer.full)
 		return HTTP_TOO_LARGE;
+	if (is_refused_in_tls(r, result))
+		return HTTP_TLS;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wswitch-enum" // there are a hundred, and new ones in each release
 	switch (result) {
@@ -294,6 +295,8 @@ static const char *fault_text(const struct http_request *r, enum http_fault faul
 		return "the deadline passed before the request was sent";
 	if (fault == HTTP_TOO_LARGE)
 		return "the answer is too large";
+	if (fault == HTTP_TLS && r->tls->pin_missed)
+		return "no certificate that the server sent has elasticsearch.fingerprint";
 	return r->error[0] ? r->error : curl_easy_strerror(result);
 }
 
@@ -327,8 +330,6 @@ void http_request_reply(const struct http_request *r, CURLcode result, struct ht
 		.took_us = clock_boot_us() - r->started_us,
 		.may_be_applied = r->exposed,
 	};
-	if (status == 401)
-		http_auth_suspect(r->auth);
 }
 
 void http_request_reply_expired(const struct http_request *r, struct http_reply *ret)

@@ -7,6 +7,7 @@
 #include "es/gzip.h"
 #include "es/http.h"
 #include "http_auth.h"
+#include "http_tls.h"
 
 #include <curl/curl.h>
 
@@ -14,6 +15,7 @@ struct http_request {
 	CURL *easy;
 	const struct http_settings *settings;
 	struct http_auth *auth;
+	struct http_tls *tls;
 	struct gzip *gzip; // NULL = bodies go as they are; shared
 	struct curl_slist *headers;
 	const char *body; // borrowed, or packed.data
@@ -31,7 +33,7 @@ struct http_request {
 
 // All pointers are borrowed for the life of the request.
 void http_request_init(struct http_request *r, const struct http_settings *settings, struct http_auth *auth,
-		       struct gzip *gzip);
+		       struct http_tls *tls, struct gzip *gzip);
 void http_request_done(struct http_request *r);
 
 // Prepare the easy handle; after that it may be added to a multi handle.

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "pg/hosts.h"
+#include "pg/sslmode.h"
 
 #include <assert.h>
 #include <ev.h>
@@ -121,7 +122,9 @@ static void fail(struct conn *c, const char *text)
 
 	if (*c->fatal)
 		text = c->fatal;
-	err_set(&e, ERR_UNAVAILABLE, "%s", text && *text ? text : "connection lost");
+	if (!text || !*text)
+		text = "connection lost";
+	err_set(&e, ERR_UNAVAILABLE, "%s%s", text, sslmode_hint(text));
 	one_line(e.text);
 	conn_close(c);
 	c->callbacks->down(c->arg, &e);

@@ -11,6 +11,15 @@
 
 static const char *const lists[] = { "host", "hostaddr", "port" };
 
+void hosts_free_options(struct _PQconninfoOption *options)
+{
+	for (PQconninfoOption *o = options; o && o->keyword; o++) {
+		if (o->val)
+			explicit_bzero(o->val, strlen(o->val));
+	}
+	PQconninfoFree(options);
+}
+
 static int count(const char *list)
 {
 	int n = 1;
@@ -38,7 +47,7 @@ int hosts_count(const char *dsn)
 		if (o->val && is_list(o->keyword) && count(o->val) > most)
 			most = count(o->val);
 	}
-	PQconninfoFree(options);
+	hosts_free_options(options);
 	return most;
 }
 
@@ -77,6 +86,7 @@ char *hosts_rotated(const char *dsn, int turn)
 	if (!options)
 		return mem_strdup(dsn);
 	buf_init(&out, DSN_MAX);
+	(void)buf_reserve(&out, DSN_MAX); // at once: it may hold a password
 	buf_init(&list, DSN_MAX);
 	for (PQconninfoOption *o = options; o->keyword; o++) {
 		if (!o->val)
@@ -86,7 +96,7 @@ char *hosts_rotated(const char *dsn, int turn)
 			add_rotated(&list, o->val, turn);
 		add_option(&out, o->keyword, is_list(o->keyword) ? buf_str(&list) : o->val);
 	}
-	PQconninfoFree(options);
+	hosts_free_options(options);
 	buf_done(&list);
 	return buf_take(&out);
 }

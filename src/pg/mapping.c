@@ -394,6 +394,17 @@ static const char *look_up(const struct mapping *m, const char *name, size_t len
 	return NULL;
 }
 
+static bool takes_extra(const char *name, size_t n)
+{
+	static const char *const names[] = { "concurrently", "role" };
+
+	for (size_t i = 0; i < array_len(names); i++) {
+		if (n == strlen(names[i]) && strncmp(name, names[i], n) == 0)
+			return true;
+	}
+	return false;
+}
+
 char *mapping_expand(const struct mapping *m, const char *sql, const char *extra)
 {
 	struct buf out;
@@ -408,8 +419,7 @@ char *mapping_expand(const struct mapping *m, const char *sql, const char *extra
 		bool closed = n > 0 && sql[n + 1] == '}';
 		const char *value = closed ? look_up(m, sql + 1, n) : NULL;
 
-		if (closed && !value && n == strlen("concurrently") &&
-		    strncmp(sql + 1, "concurrently", n) == 0)
+		if (closed && !value && takes_extra(sql + 1, n))
 			value = extra ? extra : "";
 		if (value) {
 			buf_adds(&out, value);

@@ -205,6 +205,34 @@ static bool make_index(struct init *in, struct err *e)
 	return err_prefix(e, "index %s", in->mapping.lane_index);
 }
 
+// As an identifier, and safe to be put between single quotes too.
+static bool quote_role(const char *name, struct buf *out, struct err *e)
+{
+	size_t len = strlen(name);
+	bool good = len > 0 && len < 64;
+
+	for (size_t i = 0; i < len; i++)
+		good = good && (unsigned char)name[i] >= ' ' && !strchr("'\"\\$%", name[i]);
+	if (!good)
+		return err_set(e, ERR_USAGE,
+			       "--role: a role's name has 1 to 63 bytes, and no quotes, \\, $ or %% in it");
+	buf_addf(out, "\"%s\"", name);
+	return true;
+}
+
+static bool make_role(struct init *in, const char *name, struct err *e)
+{
+	auto_buf role;
+
+	buf_init(&role, 128);
+	if (!quote_role(name, &role, e))
+		return false;
+	if (!exec(in, sql_query_role, buf_str(&role), e))
+		return err_prefix(e, "role %s", name);
+	buf_addf(&in->done, "role %s may run the relay on %s\n", name, in->mapping.table);
+	return true;
+}
+
 static bool make_extras(struct init *in, bool notify, struct err *e)
 {
 	bool publishable;
@@ -222,13 +250,14 @@ static bool make_extras(struct init *in, bool notify, struct err *e)
 	return true;
 }
 
-static bool prepare_table(struct init *in, bool notify, struct err *e)
+static bool prepare_table(struct init *in, bool notify, const char *role, struct err *e)
 {
 	return sync_exec(in->db,
 			 "BEGIN; SET LOCAL lock_timeout = '30s'; "
 			 "SELECT pg_advisory_xact_lock(hashtextextended('outboxd init', 0))",
 			 e) &&
 	       find_table(in, e) && migrate(in, e) && check_mapping(in, e) && make_extras(in, notify, e) &&
+	       (!role || make_role(in, role, e)) &&
 	       sync_exec(in->db, "COMMIT", e); // closing the connection after a failure rolls back
 }
 
@@ -239,7 +268,7 @@ static void blame_configuration(struct err *e)
 		e->kind = ERR_CONFIG;
 }
 
-bool schema_init(const struct config *config, bool notify, FILE *out, struct err *e)
+bool schema_init(const struct config *config, bool notify, const char *role, FILE *out, struct err *e)
 {
 	struct init in = { .config = config };
 	bool ok;
@@ -248,7 +277,7 @@ bool schema_init(const struct config *config, bool notify, FILE *out, struct err
 		return false;
 	buf_init(&in.done, 64 * 1024);
 	in.db = sync_open(config->postgres_dsn, e);
-	ok = in.db && prepare_table(&in, notify, e);
+	ok = in.db && prepare_table(&in, notify, role, e);
 	if (ok)
 		fputs(buf_str(&in.done), out);
 	ok = ok && make_index(&in, e);
@@ -262,9 +291,9 @@ bool schema_init(const struct config *config, bool notify, FILE *out, struct err
 	return ok;
 }
 
-static void print(const struct mapping *m, const char *sql, FILE *out)
+static void print(const struct mapping *m, const char *sql, const char *extra, FILE *out)
 {
-	auto_free char *text = mapping_expand(m, sql, NULL);
+	auto_free char *text = mapping_expand(m, sql, extra);
 	size_t len = strlen(text);
 
 	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ';'))
@@ -272,23 +301,29 @@ static void print(const struct mapping *m, const char *sql, FILE *out)
 	fprintf(out, "%.*s;\n\n", (int)len, text);
 }
 
-bool schema_print(const struct config *config, bool notify, FILE *out, struct err *e)
+bool schema_print(const struct config *config, bool notify, const char *role, FILE *out, struct err *e)
 {
 	struct mapping m;
+	auto_buf quoted;
 
+	buf_init(&quoted, 128);
+	if (role && !quote_role(role, &quoted, e))
+		return false;
 	if (!mapping_init(&m, config, e))
 		return false;
 	if (m.keyed_by_seq) {
-		print(&m, sql_query_debezium_table, out);
-		print(&m, sql_query_seq, out);
+		print(&m, sql_query_debezium_table, NULL, out);
+		print(&m, sql_query_seq, NULL, out);
 	}
 	for (size_t i = 0; sql_migrations[i].name; i++)
-		print(&m, sql_migrations[i].text, out);
-	print(&m, sql_query_lane_index, out);
+		print(&m, sql_migrations[i].text, NULL, out);
+	print(&m, sql_query_lane_index, NULL, out);
 	if (config->outbox_preset != PRESET_DEBEZIUM)
-		print(&m, sql_query_publish, out);
+		print(&m, sql_query_publish, NULL, out);
 	if (notify)
-		print(&m, sql_query_notify, out);
+		print(&m, sql_query_notify, NULL, out);
+	if (role)
+		print(&m, sql_query_role, buf_str(&quoted), out);
 	mapping_done(&m);
 	return true;
 }

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/row.h"
+#include "pg/hosts.h"
+#include "pg/sslmode.h"
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -41,7 +43,8 @@ struct sync *sync_open(const char *dsn, struct err *e)
 		PQsetNoticeReceiver(s->pg, ignore_notice, NULL);
 		return s;
 	}
-	err_set(e, ERR_UNAVAILABLE, "cannot connect to PostgreSQL: %s", PQerrorMessage(s->pg));
+	err_set(e, ERR_UNAVAILABLE, "cannot connect to PostgreSQL: %s%s", PQerrorMessage(s->pg),
+		sslmode_hint(PQerrorMessage(s->pg)));
 	one_line(e->text);
 	sync_close(s);
 	return NULL;
@@ -55,6 +58,18 @@ bool sync_answers(const char *dsn)
 	return PQpingParams(keys, values, 1) == PQPING_OK;
 }
 
+static bool verifies(PGconn *pg)
+{
+	PQconninfoOption *options = PQconninfo(pg);
+	bool found = false;
+
+	for (const PQconninfoOption *o = options; o && o->keyword; o++)
+		found = found ||
+			(strcmp(o->keyword, "sslmode") == 0 && o->val && strcmp(o->val, "verify-full") == 0);
+	hosts_free_options(options);
+	return found;
+}
+
 void sync_session(const struct sync *s, struct sync_session *ret)
 {
 	const char *host = PQhost(s->pg), *address = PQhostaddr(s->pg);
@@ -62,8 +77,8 @@ void sync_session(const struct sync *s, struct sync_session *ret)
 	*ret = (struct sync_session){
 		.pid = PQbackendPID(s->pg),
 		.tls = PQsslInUse(s->pg),
-		.local = (host && host[0] == '/') ||
-			 (address && (strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0)),
+		.verified = verifies(s->pg),
+		.local = (host && host[0] == '/') || (address && *address && sslmode_is_local(address)),
 	};
 }
 

@@ -1,5 +1,6 @@
 """Real servers, scripted servers and faults, for the tests, the benchmarks and the demo."""
 
+from .certificates import Authority, Certificate
 from .elastic import Elastic
 from .elastic_client import ElasticClient, ElasticError, Reply
 from .fault_proxy import FaultProxy
@@ -12,6 +13,8 @@ from .workload import History, insert_events
 
 __all__ = [
     "Answer",
+    "Authority",
+    "Certificate",
     "Completed",
     "Database",
     "Elastic",

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,12 +45,14 @@ class Elastic(ElasticClient):
     """A node that is also its own client.
 
     `users` maps a name to (password, role) and turns security on; the first of them is whom the client speaks as.
-    `roles` are theirs that the server does not know by itself; `set_roles` changes them while it runs.
+    `roles` are theirs that the server does not know by itself; `set_roles` changes them while it runs. `files` go beside
+    its configuration, and so does what `put` brings later; with `context` it is spoken to by https.
     """
 
     def __init__(self, settings: Mapping[str, Any] | None = None, heap: str = "512m",
                  users: Mapping[str, tuple[str, str]] | None = None, java_options: str = "",
-                 roles: Mapping[str, Any] | None = None) -> None:
+                 roles: Mapping[str, Any] | None = None, files: Mapping[str, Path] | None = None,
+                 context: ssl.SSLContext | None = None) -> None:
         found = distribution()
         self.version = found["version"]
         self.home = Path(found["home"])
@@ -68,12 +71,15 @@ class Elastic(ElasticClient):
         }
         self._process: subprocess.Popen[bytes] | None = None
         name, (password, _) = next(iter(users.items())) if users else (None, ("", ""))
-        super().__init__(f"http://{HOST}:{self.port}", username=name, password=password)
+        scheme = "https" if context else "http"
+        super().__init__(f"{scheme}://{HOST}:{self.port}", username=name, password=password, context=context)
         self._configure(settings or {}, secure=bool(users))
+        for file, source in (files or {}).items():
+            self.put(file, source.read_text())
         if roles is not None:
             self.set_roles(roles)
         for name, (password, role) in (users or {}).items():
-            self._run_tool("elasticsearch-users", "useradd", name, "-p", password, "-r", role)
+            self.run_tool("elasticsearch-users", "useradd", name, "-p", password, "-r", role)
 
     def __enter__(self) -> Elastic:
         self.start()
@@ -137,9 +143,14 @@ class Elastic(ElasticClient):
 
     def set_roles(self, roles: Mapping[str, Any]) -> None:
         """All roles of our own, in the words of the role API. A running node notices within its reload interval."""
-        file = self._config / "roles.yml"
-        file.write_text(json.dumps(roles))
-        self.scratch.own(file)
+        self.put("roles.yml", json.dumps(roles))
+
+    def put(self, name: str, text: str) -> None:
+        """A file beside its configuration, whole at once: the node watches them."""
+        aside = self._config / f".{name}"
+        aside.write_text(text)
+        self.scratch.own(aside)
+        aside.replace(self._config / name)
 
     def cpu_seconds(self) -> float:
         return process.tree_cpu_seconds(self._running().pid)
@@ -168,12 +179,14 @@ class Elastic(ElasticClient):
         java.write_text("\n".join(kept) + "\n")
         self.scratch.own(self._config)
 
-    def _run_tool(self, *command: str) -> None:
+    def run_tool(self, *command: str) -> str:
+        """One of the server's own programs, which write what a running node notices."""
         tool = process.as_server_account([self.home / "bin" / command[0], *command[1:]])
         answer = subprocess.run(tool, env=self._environment, cwd=self.scratch.path, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if answer.returncode != 0:
             raise RuntimeError(f"{command[0]} failed:\n{answer.stdout}")
+        return answer.stdout
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,10 +43,12 @@ class ElasticError(Exception):
 class ElasticClient:
     """One kept connection per thread. `request` returns every answer; the other verbs raise on a refusal."""
 
-    def __init__(self, url: str, username: str | None = None, password: str = "", timeout: float = 60) -> None:
+    def __init__(self, url: str, username: str | None = None, password: str = "", timeout: float = 60,
+                 context: ssl.SSLContext | None = None) -> None:
         self.url = url
         self.timeout = timeout
         self._address = urlsplit(url)
+        self._context = context  # of an https:// address
         self._headers = {}
         if username is not None:
             token = base64.b64encode(f"{username}:{password}".encode()).decode()
@@ -145,7 +148,11 @@ class ElasticClient:
         connection = getattr(self._thread, "connection", None)
         if connection is None:
             assert self._address.hostname
-            connection = http.client.HTTPConnection(self._address.hostname, self._address.port, timeout=self.timeout)
+            address = self._address.hostname, self._address.port
+            if self._address.scheme == "https":
+                connection = http.client.HTTPSConnection(*address, timeout=self.timeout, context=self._context)
+            else:
+                connection = http.client.HTTPConnection(*address, timeout=self.timeout)
             self._thread.connection = connection
         return connection, connection.sock is not None
 

@@ -65,17 +65,18 @@ class Link:
 class FaultProxy:
     """Listens on `port` and passes everything to the target until it is told otherwise, at any time."""
 
-    def __init__(self, port: int, host: str = HOST) -> None:
+    def __init__(self, port: int, host: str = HOST, listen: str = HOST) -> None:
         self.target = (host, port)
         self.port = free_port()
-        self.url = f"http://{HOST}:{self.port}"
+        self.url = f"http://{listen}:{self.port}"
         self.counters = Counters()
         self._fault = Fault()
         self._since = Counters()  # what was counted since the fault was set
         self._changed = threading.Condition()
         self._links: set[Link] = set()
         self._closed = False
-        self._listener = _bound(self.port)
+        self._address = (listen, self.port)
+        self._listener = _bound(self._address)
         self._listen()
         atexit.register(self.close)
 
@@ -97,7 +98,7 @@ class FaultProxy:
         with self._changed:
             # The port stays ours, bound but without a listener: that is what a kernel answers with a refusal.
             _shut(self._listener)
-            self._listener = _bound(self.port)
+            self._listener = _bound(self._address)
         self.reset_all()
 
     def stall(self) -> None:
@@ -255,10 +256,10 @@ class FaultProxy:
         _reset(link)
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(address: tuple[str, int]) -> socket.socket:
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind((HOST, port))
+    made.bind(address)
     return made
 
 

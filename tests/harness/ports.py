@@ -21,3 +21,10 @@ def free_port() -> int:
                 continue
             return port
     raise RuntimeError("no free port")
+
+
+def own_address() -> str:
+    """Of this host, and no loopback one: who connects there is taken to leave the host."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing
+        return str(probe.getsockname()[0])

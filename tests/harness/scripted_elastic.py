@@ -25,6 +25,7 @@ from .waiting import wait_until
 @dataclass(frozen=True)
 class Request:
     method: str
+    target: str  # path and query as they came
     path: str  # without the query
     query: Mapping[str, str]
     headers: Mapping[str, str]  # names in lower case
@@ -182,7 +183,7 @@ def _read_request(stream: BinaryIO, connection: socket.socket, number: int) -> R
             actions = parse_bulk(body)
         except ValueError:
             pass  # answered with 400 later, unless the script has an answer of its own
-    return Request(method, url.path, query, headers, raw, body, number, actions)
+    return Request(method, target, url.path, query, headers, raw, body, number, actions)
 
 
 def _read_body(stream: BinaryIO, headers: Mapping[str, str]) -> bytes | None:

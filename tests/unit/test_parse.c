@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -238,6 +239,40 @@ static void what_is_formatted_reads_back(void **state)
 	}
 }
 
+static void fingerprints(void **state)
+{
+	(void)state;
+	static const char plain[] = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+	static const char colons[] =
+		"00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:"
+		"19:1A:1B:1C:1D:1E:1F";
+	static const char *const good[] = { plain, colons };
+	static const char *const bad[] = {
+		"", "00", "0", "00:", ":00", "0g", "0:0:0:", "\xc3\xa9", "sha256//"
+	};
+	unsigned char sum[32];
+	char longer[sizeof(plain) + 1];
+	struct err e;
+
+	for (size_t i = 0; i < array_len(good); i++) {
+		memset(sum, 0xff, sizeof(sum));
+		assert_true(parse_fingerprint(good[i], sum, &e));
+		for (size_t k = 0; k < sizeof(sum); k++)
+			assert_int_equal(sum[k], k);
+	}
+	memset(sum, 0xff, sizeof(sum));
+	for (size_t i = 0; i < array_len(bad); i++)
+		assert_false(parse_fingerprint(bad[i], sum, &e));
+	for (size_t cut = 0; cut + 1 < sizeof(plain); cut++) {
+		memcpy(longer, plain, cut);
+		longer[cut] = '\0';
+		assert_false(parse_fingerprint(longer, sum, &e));
+	}
+	snprintf(longer, sizeof(longer), "%s0", plain);
+	assert_false(parse_fingerprint(longer, sum, &e));
+	assert_int_equal(sum[0], 0xff); // written only on success
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +280,7 @@ int main(void)
 		cmocka_unit_test(durations),
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(booleans),
+		cmocka_unit_test(fingerprints),
 		cmocka_unit_test(long_texts_are_refused_shortly),
 		cmocka_unit_test(zeros_do_not_overflow),
 		cmocka_unit_test(formats_the_shortest),
