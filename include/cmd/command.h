@@ -51,6 +51,7 @@ const struct flag *command_flag_find(const struct command *command, const char *
 struct selection command_selection(const struct call *call);
 void command_print_help(FILE *out);
 void command_print_man(FILE *out, const char *version); // docs/outboxd.8
+void command_print_version(FILE *out, const char *version); // and those of the libraries, one a line
 
 int cmd_run(const struct call *call, struct err *e);
 int cmd_init(const struct call *call, struct err *e);
