@@ -45,5 +45,5 @@ run(${CPACK_OUTBOXD_PYTHON} ${packaging}/sbom.py --version ${CPACK_PACKAGE_VERSI
 	${prefix}/bin/outboxd OUTPUT_FILE ${doc}/outboxd.cdx.json)
 # Modes that do not depend on who builds, and one time for all: the archives take both from here.
 run(find ${root} -type d -exec chmod 755 {} +)
-run(chmod 644 ${doc}/outboxd.cdx.json)
+run(find ${doc} -type f -exec chmod 644 {} +)
 run(find ${root} -exec touch --no-dereference --date=@$ENV{SOURCE_DATE_EPOCH} {} +)
