@@ -27,6 +27,7 @@ function(make_deb)
 		COMMAND awk "{ n += $1 == \"f\" ? int(($2 + 1023) / 1024) : 1 } END { print n }"
 		OUTPUT_VARIABLE size OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 	run(sed -i "s/^Installed-Size: .*/Installed-Size: ${size}/" ${root}/DEBIAN/control)
+	run(sed -i "/  etc\\//d" ${root}/DEBIAN/md5sums) # a configuration file may change; dpkg knows its sum itself
 	run(dpkg-deb --root-owner-group -Zxz --threads-max=1 --build ${root} ${package})
 	file(REMOVE_RECURSE ${root})
 endfunction()

@@ -35,20 +35,25 @@ class Root(Machine):
     def install(self, package: str) -> str:
         return self.apt("install", package)
 
-    def purge(self) -> str:
-        return self.apt("purge", "outboxd")
+    def purge(self) -> None:
+        if self.status():
+            self.apt("purge", "outboxd")
 
     def status(self) -> str:
         """As dpkg has it: "ii " is installed, "rc " removed with its configuration kept, "" gone."""
         return self.shell("dpkg-query -W -f='${db:Status-Abbrev}' outboxd 2>/dev/null || true")
 
+    def running(self) -> bool:
+        """Is there a process of the program, also of one that was replaced or removed?"""
+        return "-> /usr/bin/outboxd" in self.shell("ls -l /proc/[0-9]*/exe 2>/dev/null || true")
+
     def files(self) -> dict[str, str]:
         """Every file, with its type, mode, owner, and content or target."""
         prune = " -o ".join(f"-path {path}" for path in NOT_OURS)
         listed = self.shell(f"find / \\( {prune} \\) -prune -o -printf '%p\\t%y %m %U:%G %l\\n'")
-        sums = self.shell(f"find / \\( {prune} \\) -prune -o -type f -exec sha256sum {{}} +")
+        sums = self.shell(f"find / \\( {prune} \\) -prune -o -type f -exec sha256sum --zero {{}} +")
         found = dict(line.split("\t", 1) for line in listed.splitlines())
-        for line in sums.splitlines():
+        for line in sums.split("\0")[:-1]:
             digest, path = line.split("  ", 1)
             found[path] += digest
         return {path: what for path, what in found.items() if path not in UNIMPORTANT}

@@ -47,34 +47,39 @@ def test_the_bill_is_that_of_the_installed_program(installed: Root, bill: dict[s
     assert {names[ref] for ref in direct} == set(depends) | {"uthash-dev"}
 
 
-def offers(shell: str, line: str) -> str:
-    if shell == "fish":
-        return f"fish -c 'complete -C \"{line}\"'"
-    if shell == "bash":  # as somebody's shell loads it: by the name of the command
-        return ("bash -ic '. /usr/share/bash-completion/bash_completion; __load_completion outboxd; "
-                f"COMP_WORDS=({line} {'' if line[-1] != ' ' else chr(39) * 2}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _outboxd; "
-                "printf \"%s\\n\" \"${COMPREPLY[@]}\"' 2>/dev/null")
+ASK = {
+    "bash": """. /usr/share/bash-completion/bash_completion
+__load_completion outboxd 2>/dev/null || _comp_load outboxd  # the second is its name since 2.12
+COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+_outboxd
+printf '%s\\n' "${{COMPREPLY[@]}}"
+""",
+    "fish": "complete -C '{line}'\n",
     # zsh completes in its line editor only: a terminal is made for one, and Tab typed into it.
-    return f"""cat >/tmp/zdot/ask <<'END'
-zmodload zsh/zpty
-zpty z 'ZDOTDIR=/tmp/zdot PS1= zsh -f -i'
-zpty -w z 'autoload -Uz compinit && compinit -u -d /tmp/zdot/dump; zstyle ":completion:*" list-prompt ""; LISTMAX=0; stty cols 400; print READY'
-while zpty -r z text; do [[ $text == READY* ]] && break; done
-zpty -n -w z $'{line}\\t'
-sleep 2; zpty -n -w z $'\\t'; sleep 1
-while zpty -rt z text; do print -r -- $text; done
-END
-zsh -f /tmp/zdot/ask"""
+    "zsh": """zmodload zsh/zpty
+zpty z "zsh -f -i"
+zpty -w z 'PS1=; stty cols 200 rows 60; autoload -Uz compinit; compinit -u -D; LISTMAX=0; print REA""DY'
+zpty -r -m z text '*READY*' || exit
+zpty -n -w z $'{line}\\t\\t'
+sleep 3
+while zpty -r -t z text; do print -r -- "$text"; done
+""",
+}
+
+
+def offers(root: Root, shell: str, line: str) -> str:
+    """What the shell offers at the end of the line, as it finds it by itself from where the package put it."""
+    words = line if line[-1] != " " else f"{line}''"
+    return root.run(shell, input=ASK[shell].format(line=line, words=words)).stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(installed: Root, shell: str) -> None:
-    installed.apt("install", "bash-completion", "zsh", "fish", ">/dev/null")
-    installed.run("mkdir", "-p", "/tmp/zdot")
+    installed.apt("install", "bash-completion", "zsh", "fish")
 
-    commands = installed.shell(offers(shell, "outboxd "))
-    flags = installed.shell(offers(shell, "outboxd requeue --d"))
-    levels = installed.shell(offers(shell, "outboxd --log-level "))
+    commands = offers(installed, shell, "outboxd ")
+    flags = offers(installed, shell, "outboxd requeue --d")
+    levels = offers(installed, shell, "outboxd --log-level ")
 
     for command in ("run", "init", "status", "dead", "requeue", "purge", "check", "probe", "config"):
         assert re.search(rf"\b{command}\b", commands), (command, commands)

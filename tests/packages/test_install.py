@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from harness import Database, Elastic, History, Outboxd, insert_events, wait_until
@@ -20,21 +20,28 @@ def away() -> str:
     return f"[postgres]\ndsn = host=127.0.0.1 port={free_port()} user=x\n[elasticsearch]\nurl = http://127.0.0.1:{free_port()}\n"
 
 
-def test_purge_leaves_nothing(root: Root) -> None:
-    """The first test, on a root where nothing was installed yet. The package is used before it goes."""
-    bare = root.files()
+@pytest.fixture
+def bare(root: Root) -> Iterator[dict[str, str]]:
+    """Every file of the root before anything was installed: for the first test only."""
+    assert root.status() == "" and "libpq5" not in root.shell("dpkg-query -W")
+    yield root.files()
+    root.purge()
+
+
+def test_purge_leaves_nothing(root: Root, bare: dict[str, str]) -> None:
+    """The package is used before it goes, and what came because of it goes too."""
 
     root.install(root.first)
     assert root.status() == "ii "
     root.write(CONFIG, away())
     root.run("systemctl", "enable", "--now", "outboxd")
-    assert root.run("pgrep", "-x", "outboxd").stdout
+    assert root.running()
     assert len(root.files()) > len(bare) + 30
     root.apt("purge", "--autoremove", "outboxd")
 
     assert root.status() == ""
     assert root.files() == bare
-    assert root.run("pgrep", "-x", "outboxd", check=False).stdout == ""
+    assert not root.running()
     assert "could not be found" in root.run("systemctl", "status", "outboxd", check=False).stderr
     assert root.run("getent", "passwd", "outboxd", check=False).stdout == ""
 
@@ -50,7 +57,7 @@ def test_what_it_brings(installed: Root) -> None:
     assert {"README.md", "copyright", "changelog.gz", "changelog.Debian.gz", "outboxd.cdx.json", "docs",
             "grafana-outboxd.json", "outboxd.rules.yml", "role.sql"} <= set(doc)
     assert installed.shell("cd / && md5sum --quiet -c /var/lib/dpkg/info/outboxd.md5sums") == ""
-    assert installed.shell("systemd-analyze verify outboxd.service outboxd@shop.service 2>&1") == ""
+    assert installed.shell("systemd-analyze verify --man=no outboxd.service outboxd@shop.service 2>&1") == ""
 
 
 def test_it_is_not_enabled_and_not_started(installed: Root) -> None:
@@ -83,14 +90,18 @@ def test_the_secret_is_read_and_nobody_else_reads_it(installed: Root, service: S
 
     pid = service.property("MainPID")
     assert "OUTBOXD_LOG_LEVEL=debug" in installed.shell(f"tr '\\0' '\\n' </proc/{pid}/environ")
+    assert "level=debug" in service.journal()
     user = installed.shell(f"stat -c %u /proc/{pid}").strip()
     assert user != "0"
     read = installed.run("setpriv", f"--reuid={user}", "--clear-groups", "cat", SECRETS, check=False)
     assert "Permission denied" in read.stderr
+    # As docs/PACKAGES.md has it for a command.
+    shown = installed.run("systemd-run", "--quiet", "--pipe", f"--property=EnvironmentFile={SECRETS}", "outboxd", "config")
+    assert re.search(r"^log.level = debug +# OUTBOXD_LOG_LEVEL$", shown.stdout, re.MULTILINE)
 
 
-def test_an_upgrade_keeps_configuration_service_and_events(installed: Root, service: Service, db: Database, elastic: Elastic,
-                                                           index: str, outboxd: OutboxdFactory) -> None:
+def test_an_upgrade_keeps_configuration_service_and_events(installed: Root, db: Database, elastic: Elastic, index: str,
+                                                           outboxd: OutboxdFactory, service: Service) -> None:
     assert outboxd().run("init", "--notify").exit_code == 0
     by_hand = f"# by hand\n[postgres]\ndsn = {db.dsn}\n[elasticsearch]\nurl = {elastic.url}\n"
     installed.shell(f"cat >{CONFIG} <<'END'\n{by_hand}END")
@@ -116,7 +127,7 @@ def test_an_upgrade_keeps_configuration_service_and_events(installed: Root, serv
     assert installed.shell(f"stat -c %a {SECRETS}").strip() == "600"
     wait_until(lambda: db.value("SELECT count(*) FROM outbox WHERE NOT processed") == 0, 90, "all events delivered", every=0.2)
     assert db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL") == 0
-    history.check(elastic, db)
+    history.assert_matches(elastic, index)
 
 
 def test_an_unchanged_configuration_is_upgraded(installed: Root) -> None:
@@ -133,7 +144,7 @@ def test_removal_keeps_the_configuration_and_purge_does_not(installed: Root, ser
     installed.apt("remove", "outboxd")
 
     assert installed.status() == "rc "
-    assert installed.run("pgrep", "-x", "outboxd", check=False).stdout == ""
+    assert not installed.running()
     left = installed.shell("find / -xdev -path '*outboxd*' -not -path '/proc/*' -not -path '/run/*' -not -path '/var/log/*'").split()
     expected = [r"/etc/outboxd(/outboxd\.(conf|env))?", r"/var/lib/dpkg/info/outboxd\.(list|postrm)",
                 r"/etc/systemd/system/multi-user\.target\.wants/outboxd\.service"]
