@@ -34,13 +34,14 @@ format() {
 
 # What is generated from the program's own lists must be what the repository holds.
 generated() {
-	local program=build/dev/src/cmd/outboxd
+	local shell program=build/dev/src/cmd/outboxd
 	diff -u packaging/outboxd.conf <("$program" config sample)
 	diff -u docs/CONFIGURATION.md <("$program" config reference)
 	diff -u docs/outboxd.8 <("$program" config man)
 	diff -u docs/STATE-MACHINES.md <("$program" config fsm)
 	diff -u packaging/outboxd@.service <(sed -f packaging/instance.sed packaging/outboxd.service)
 	diff -u docs/METRICS.md <("$program" config metrics)
+	for shell in bash zsh fish; do diff -u "packaging/outboxd.$shell" <("$program" config "$shell"); done
 }
 
 tests/setup/install.sh test

@@ -85,6 +85,15 @@ enum origin config_origin(const struct config *c, const char *section, const cha
 bool config_read_secret(const char *path, char **ret_text, struct err *e) must_check;
 void config_secret_free(char *text); // overwrites before freeing; NULL is fine
 
+// An option as a shell completes it.
+struct config_flag {
+	char name[64]; // without dashes
+	const char *help;
+	const char *choices; // "a|b|c", or "" when anything may follow
+	enum option_type type;
+};
+bool config_flag_at(size_t index, struct config_flag *ret_flag); // false past the last one
+
 // Everything below is printed from the same list.
 void config_print(const struct config *c, FILE *out); // section.key = value  # origin
 void config_print_json(const struct config *c, FILE *out);

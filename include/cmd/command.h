@@ -46,12 +46,21 @@ struct command {
 };
 
 const struct command *command_find(const char *name); // NULL = no such command
+const struct command *command_at(size_t index);       // NULL past the last one
 // The flag of a command, or of any command when that is NULL; NULL = no such flag.
 const struct flag *command_flag_find(const struct command *command, const char *name);
 // The dead events that --id (or the word), --key, --type and --index name.
 struct selection command_selection(const struct call *call);
 void command_print_help(FILE *out);
-void command_print_man(FILE *out, const char *version); // docs/outboxd.8
+void command_print_man(FILE *out, const char *version);     // docs/outboxd.8
+void command_print_version(FILE *out, const char *version); // and those of the libraries, one a line
+
+// The words of `outboxd config WORD`; NULL past the last one.
+const char *config_text_name(size_t index);
+// What a shell sources, so that Tab knows commands, flags and values.
+void completion_print_bash(FILE *out);
+void completion_print_zsh(FILE *out);
+void completion_print_fish(FILE *out);
 
 int cmd_run(const struct call *call, struct err *e);
 int cmd_init(const struct call *call, struct err *e);

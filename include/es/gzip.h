@@ -17,4 +17,6 @@ void gzip_free(struct gzip *g); // NULL is fine
 // with out empty: then the data has to go as it is.
 bool gzip_pack(struct gzip *g, const char *data, size_t len, struct buf *out) must_check;
 
+void gzip_add_version(struct buf *out); // "zlib 1.2.13"
+
 #endif

@@ -4,6 +4,7 @@
 #ifndef OUTBOXD_ES_HTTP_H
 #define OUTBOXD_ES_HTTP_H
 
+#include "base/buf.h"
 #include "base/config.h"
 #include "base/err.h"
 
@@ -83,5 +84,7 @@ void http_call_ask(struct http_call *c, const char *method, const char *path, co
 		   int64_t timeout_ms);
 void http_call_cancel(struct http_call *c); // no callback will come; harmless when idle
 bool http_call_busy(const struct http_call *c);
+
+void http_add_version(struct buf *out); // "libcurl 7.88.1 (OpenSSL/3.0.17)"
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef OUTBOXD_PG_CONN_H
 #define OUTBOXD_PG_CONN_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "pg/value.h"
 
@@ -53,5 +54,7 @@ bool conn_is_up(const struct conn *c);
 // Runs a script on an idle connection; ends in `done` or `down`.
 void conn_run(struct conn *c, const struct step *steps, int count);
 void conn_resume(struct conn *c); // after a pause
+
+void conn_add_version(struct buf *out); // "libpq 15.18"
 
 #endif

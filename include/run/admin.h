@@ -3,6 +3,7 @@
 #ifndef OUTBOXD_RUN_ADMIN_H
 #define OUTBOXD_RUN_ADMIN_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -14,5 +15,7 @@ struct admin;
 // the default one may belong to another relay, which is said and goes on without.
 bool admin_new(struct relay *r, struct admin **ret_admin, struct err *e) must_check;
 void admin_free(struct admin *a); // answers what waits with 503; NULL is fine
+
+void admin_add_version(struct buf *out); // "libmicrohttpd 0.9.75"
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef OUTBOXD_RUN_RELAY_H
 #define OUTBOXD_RUN_RELAY_H
 
+#include "base/buf.h"
 #include "base/config.h"
 #include "base/err.h"
 
@@ -20,5 +21,7 @@ struct relay_watcher {
 // 78 (the table or mapping cannot be used). *e is filled when it could not even start. watcher may be NULL.
 int relay_run(const struct config *config, bool once, const char *version,
 	      const struct relay_watcher *watcher, struct err *e);
+
+void relay_add_version(struct buf *out); // "libev 4.33"
 
 #endif

@@ -63,7 +63,9 @@ void config_print_sample(FILE *out)
 {
 	fputs("# Configuration of outboxd: every option with its default. Remove the # in front of what you change.\n"
 	      "# An environment variable OUTBOXD_SECTION_KEY beats this file, a flag --section-key beats both.\n"
-	      "# A line that starts with white space continues the value above it.\n",
+	      "# A line that starts with white space continues the value above it.\n"
+	      "# The service reads this file as an unprivileged user, so everybody may; what is secret goes into\n"
+	      "# outboxd.env beside it.\n",
 	      out);
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		const struct option_row *o = &options[i];

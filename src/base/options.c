@@ -65,6 +65,19 @@ const char *option_section_help(const char *section)
 	return "";
 }
 
+bool config_flag_at(size_t index, struct config_flag *ret_flag)
+{
+	static_assert(sizeof(ret_flag->name) == OPTION_NAME_SIZE, "the same names");
+	if (index >= OPTION_COUNT)
+		return false;
+	const struct option_row *o = &options[index];
+	option_flag_name(o, ret_flag->name);
+	ret_flag->help = o->help;
+	ret_flag->choices = o->type == OPT_BOOL ? "true|false" : o->choices;
+	ret_flag->type = o->type;
+	return true;
+}
+
 bool option_next_choice(const char **iter, char out[OPTION_NAME_SIZE])
 {
 	if (!**iter)

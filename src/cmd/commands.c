@@ -78,7 +78,8 @@ static const struct command commands[] = {
 	  "[--index NAME] [--timeout TIME] [--json]", NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 0, probe_flags,
 	  cmd_probe },
 	{ "config", "show each setting and where it comes from",
-	  "[sample | reference | man | fsm | metrics] [--json]", 0, 1, json_flags, cmd_config },
+	  "[sample | reference | man | fsm | metrics | bash | zsh | fish] [--json]", 0, 1, json_flags,
+	  cmd_config },
 };
 
 const struct command *command_find(const char *name)
@@ -88,6 +89,11 @@ const struct command *command_find(const char *name)
 			return &commands[i];
 	}
 	return NULL;
+}
+
+const struct command *command_at(size_t index)
+{
+	return index < array_len(commands) ? &commands[index] : NULL;
 }
 
 static const struct flag *find_in(const struct command *command, const char *name)

@@ -250,7 +250,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (line.version) {
-		printf("outboxd %s\n", OUTBOXD_VERSION);
+		command_print_version(stdout, OUTBOXD_VERSION);
 		return 0;
 	}
 	config_init(&config);

@@ -63,3 +63,8 @@ bool gzip_pack(struct gzip *g, const char *data, size_t len, struct buf *out)
 	out->data[out->len] = '\0';
 	return true;
 }
+
+void gzip_add_version(struct buf *out)
+{
+	buf_addf(out, "zlib %s", zlibVersion());
+}

@@ -412,3 +412,10 @@ bool http_call_busy(const struct http_call *c)
 {
 	return c->state != CALL_IDLE;
 }
+
+void http_add_version(struct buf *out)
+{
+	const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+
+	buf_addf(out, "libcurl %s (%s)", info->version, info->ssl_version ? info->ssl_version : "no TLS");
+}

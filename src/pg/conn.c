@@ -423,3 +423,10 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
 	}
 	tell(c, was_busy);
 }
+
+void conn_add_version(struct buf *out)
+{
+	int version = PQlibVersion();
+
+	buf_addf(out, "libpq %d.%d", version / 10000, version % 10000);
+}

@@ -433,3 +433,8 @@ void admin_free(struct admin *a)
 	MHD_stop_daemon(a->daemon);
 	free(a);
 }
+
+void admin_add_version(struct buf *out)
+{
+	buf_addf(out, "libmicrohttpd %s", MHD_get_version());
+}

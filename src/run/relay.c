@@ -378,3 +378,8 @@ int relay_run(const struct config *config, bool once, const char *version,
 	ev_loop_destroy(relay.loop);
 	return relay.exit_code;
 }
+
+void relay_add_version(struct buf *out)
+{
+	buf_addf(out, "libev %d.%d", ev_version_major(), ev_version_minor());
+}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,6 +191,18 @@ def grant_but(db: Database, role: str, missing: str = "") -> str:
 def test_the_least_privileges_are_enough(ready: OutboxdFactory, db: Database, role: str) -> None:
     done = ready(postgres_dsn=grant_but(db, role)).run("check")
     assert (done.exit_code, lines(done, "WARNING")) == (0, []), done.stdout
+
+
+def test_the_example_role_is_enough(ready: OutboxdFactory, db: Database) -> None:
+    """packaging/role.sql, with a name of this test's own."""
+    name = f"relay_{db.name}"
+    sql = (Path(__file__).parents[2] / "packaging/role.sql").read_text()
+    db.execute(re.sub(r"\boutboxd\b(?= LOGIN|;)", name, sql))
+    try:
+        done = ready(postgres_dsn=db.dsn_with(user=name)).run("check")
+        assert (done.exit_code, lines(done, "WARNING")) == (0, []), done.stdout
+    finally:
+        db.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 def test_a_missing_privilege(ready: OutboxdFactory, db: Database, role: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ctypes
 import json
 import re
 from collections.abc import Iterator
@@ -48,6 +49,13 @@ def complaint(done: Completed, exit_code: int) -> str:
     assert (done.exit_code, done.stdout) == (exit_code, ""), (done.exit_code, done.stdout, done.stderr)
     assert done.stderr.startswith("outboxd: ") and done.stderr.count("\n") == 1, done.stderr
     return done.stderr.removeprefix("outboxd: ").rstrip("\n")
+
+
+def loaded(library: str, function: str) -> str:
+    """What a library says of itself when it is loaded."""
+    ask = getattr(ctypes.CDLL(library), function)
+    ask.restype = ctypes.c_char_p
+    return str(ask().decode())
 
 
 def shown(done: Completed, name: str) -> tuple[str, str]:
@@ -195,7 +203,13 @@ class TestFlags:
 
     def test_version(self, command: Command) -> None:
         done = command("--version")
-        assert done.exit_code == 0 and re.fullmatch(r"outboxd \d+\.\d+\.\d+\S*\n", done.stdout)
+        first, *libraries = done.stdout.splitlines()
+        assert done.exit_code == 0 and re.fullmatch(r"outboxd \d+\.\d+\.\d+\S*", first)
+        assert [line.split()[0] for line in libraries] == ["libpq", "libcurl", "zlib", "libev", "libmicrohttpd", "jansson"]
+        assert all(re.fullmatch(r"\S+ \d+\.\d+\S*( \([\w-]+/\d\S*\))?", line) for line in libraries), libraries
+        # What runs is what is said, and not what was there at the build.
+        assert f"libcurl {loaded('libcurl.so.4', 'curl_version').split()[0].partition('/')[2]} (" in done.stdout
+        assert f"zlib {loaded('libz.so.1', 'zlibVersion')}\n" in done.stdout
 
     def test_help_comes_before_a_missing_configuration(self, command: Command) -> None:
         assert command("init", "--help").exit_code == 0
