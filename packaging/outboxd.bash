@@ -11,16 +11,17 @@ _outboxd()
 	case $prev in
 	--outbox-preset | --outbox-preset=) COMPREPLY=($(compgen -W 'document events debezium' -- "$cur")); return ;;
 	--outbox-deletes | --outbox-deletes=) COMPREPLY=($(compgen -W 'delete tombstone' -- "$cur")); return ;;
+	--elasticsearch-aws-service | --elasticsearch-aws-service=) COMPREPLY=($(compgen -W 'es aoss' -- "$cur")); return ;;
 	--elasticsearch-compression | --elasticsearch-compression=) COMPREPLY=($(compgen -W 'off gzip' -- "$cur")); return ;;
 	--elasticsearch-refresh | --elasticsearch-refresh=) COMPREPLY=($(compgen -W 'false wait_for true' -- "$cur")); return ;;
 	--relay-notify=) COMPREPLY=($(compgen -W 'true false' -- "$cur")); return ;;
 	--log-format | --log-format=) COMPREPLY=($(compgen -W 'logfmt json' -- "$cur")); return ;;
 	--log-level | --log-level=) COMPREPLY=($(compgen -W 'debug info warn error' -- "$cur")); return ;;
-	--config | --config= | --elasticsearch-password-file | --elasticsearch-password-file= | --elasticsearch-api-key-file | --elasticsearch-api-key-file= | --elasticsearch-ca-file | --elasticsearch-ca-file= | --elasticsearch-cert-file | --elasticsearch-cert-file= | --elasticsearch-key-file | --elasticsearch-key-file= | --admin-token-file | --admin-token-file=)
+	--config | --config= | --elasticsearch-password-file | --elasticsearch-password-file= | --elasticsearch-api-key-file | --elasticsearch-api-key-file= | --elasticsearch-bearer-file | --elasticsearch-bearer-file= | --elasticsearch-ca-file | --elasticsearch-ca-file= | --elasticsearch-cert-file | --elasticsearch-cert-file= | --elasticsearch-key-file | --elasticsearch-key-file= | --elasticsearch-aws-credentials-file | --elasticsearch-aws-credentials-file= | --admin-token-file | --admin-token-file=)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;
-	--*= | --postgres-dsn | --outbox-table | --outbox-id | --outbox-key | --outbox-index | --outbox-document-id | --outbox-operation | --outbox-version | --outbox-routing | --outbox-pipeline | --outbox-trace | --outbox-document | --elasticsearch-url | --elasticsearch-username | --elasticsearch-aws-region | --elasticsearch-timeout | --relay-workers | --relay-batch-rows | --relay-batch-bytes | --relay-poll-interval | --relay-shutdown-timeout | --relay-once-timeout | --retry-base | --retry-cap | --retry-max-attempts | --retention-keep | --retention-interval | --admin-listen | --id | --key | --type | --index | --limit | --id | --key | --type | --index | --older-than | --index | --timeout) return ;;
+	--*= | --postgres-dsn | --outbox-table | --outbox-id | --outbox-key | --outbox-index | --outbox-document-id | --outbox-operation | --outbox-version | --outbox-routing | --outbox-pipeline | --outbox-trace | --outbox-document | --elasticsearch-url | --elasticsearch-username | --elasticsearch-fingerprint | --elasticsearch-aws-region | --elasticsearch-timeout | --relay-workers | --relay-batch-rows | --relay-batch-bytes | --relay-poll-interval | --relay-shutdown-timeout | --relay-once-timeout | --retry-base | --retry-cap | --retry-max-attempts | --retention-keep | --retention-interval | --admin-listen | --role | --id | --key | --type | --index | --limit | --id | --key | --type | --index | --older-than | --index | --timeout) return ;;
 	esac
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD - 1}"; do
 		case $word in
@@ -29,7 +30,7 @@ _outboxd()
 	done
 	case $command in
 	'' | run) own='--once' ;;
-	init) own='--print --notify' ;;
+	init) own='--print --notify --role' ;;
 	status) own='--json' ;;
 	dead) own='--id --key --type --index --limit --document --json' ;;
 	requeue) own='--id --key --type --index --all --dry-run --json' ;;
@@ -39,7 +40,7 @@ _outboxd()
 	config) own='--json' words='sample reference man fsm metrics bash zsh fish' ;;
 	esac
 	[[ $command ]] || words='run init status dead requeue purge check probe config'
-	[[ $cur != -* ]] || words="$own --config --help --version --postgres-dsn --outbox-table --outbox-preset --outbox-id --outbox-key --outbox-index --outbox-document-id --outbox-operation --outbox-version --outbox-routing --outbox-pipeline --outbox-trace --outbox-document --outbox-deletes --elasticsearch-url --elasticsearch-username --elasticsearch-password-file --elasticsearch-api-key-file --elasticsearch-ca-file --elasticsearch-cert-file --elasticsearch-key-file --elasticsearch-aws-region --elasticsearch-compression --elasticsearch-timeout --elasticsearch-refresh --relay-workers --relay-batch-rows --relay-batch-bytes --relay-poll-interval --relay-notify --relay-shutdown-timeout --relay-once-timeout --retry-base --retry-cap --retry-max-attempts --retention-keep --retention-interval --admin-listen --admin-token-file --log-format --log-level"
+	[[ $cur != -* ]] || words="$own --config --help --version --postgres-dsn --outbox-table --outbox-preset --outbox-id --outbox-key --outbox-index --outbox-document-id --outbox-operation --outbox-version --outbox-routing --outbox-pipeline --outbox-trace --outbox-document --outbox-deletes --elasticsearch-url --elasticsearch-username --elasticsearch-password-file --elasticsearch-api-key-file --elasticsearch-bearer-file --elasticsearch-ca-file --elasticsearch-fingerprint --elasticsearch-cert-file --elasticsearch-key-file --elasticsearch-aws-region --elasticsearch-aws-service --elasticsearch-aws-credentials-file --elasticsearch-compression --elasticsearch-timeout --elasticsearch-refresh --relay-workers --relay-batch-rows --relay-batch-bytes --relay-poll-interval --relay-notify --relay-shutdown-timeout --relay-once-timeout --retry-base --retry-cap --retry-max-attempts --retention-keep --retention-interval --admin-listen --admin-token-file --log-format --log-level"
 	COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }
 complete -F _outboxd outboxd

@@ -20,7 +20,7 @@ for word in "${(@)words[2,CURRENT-1]}"; do
 done
 case $command in
 (''|run) own=( '--once[deliver what is there now, then exit (0 all delivered, 65 some events went dead, 75 events left)]' ) ;;
-(init) own=( '--print[only print the SQL]' '--notify[also install the trigger that wakes the relays at once]' ) ;;
+(init) own=( '--print[only print the SQL]' '--notify[also install the trigger that wakes the relays at once]' '--role=[also make this login for the relay, with the least privileges that it needs]:NAME:' ) ;;
 (status) own=( '--json[for programs]' ) ;;
 (dead) own=( '--id=[these events\: 12 or 12,15]:IDS:' '--key=[events of the document with this id]:ID:' '--type=[refused with this type of error]:TYPE:' '--index=[for this index]:NAME:' '--limit=[at most so many (100)]:N:' '--document[with a single id\: show the document too]' '--json[for programs]' ) ;;
 (requeue) own=( '--id=[these events\: 12 or 12,15]:IDS:' '--key=[events of the document with this id]:ID:' '--type=[refused with this type of error]:TYPE:' '--index=[for this index]:NAME:' '--all[every dead event]' '--dry-run[only say what would happen]' '--json[for programs]' ) ;;
@@ -31,7 +31,7 @@ case $command in
 esac
 _arguments $own '1:command:{_describe command commands}' \
 	 '--config=[configuration file]:FILE:_files' '--help[commands, flags and settings]' '--version[of outboxd and its libraries]' \
-	'--postgres-dsn=[Connection string of the database (key=value or postgresql\:// form; several hosts are allowed). Keep the password in ~/.pgpass or PGPASSFILE, or set this in the file or environment, not as a flag.]:value:' \
+	'--postgres-dsn=[Connection string of the database (key=value or postgresql\:// form; several hosts are allowed). A server on another host is verified (sslmode=verify-full) unless sslmode, here, in PGSSLMODE or in the service file, says something else. Keep the password in ~/.pgpass or PGPASSFILE, or set this in the file or environment, not as a flag.]:value:' \
 	'--outbox-table=[The outbox table, with or without schema.]:value:' \
 	'--outbox-preset=[Where the mapping below starts from\: \`document\` (newest state per document), \`events\` (append-only log), \`debezium\` (the table of Debezium'\''s outbox event router).]:value:(document events debezium)' \
 	'--outbox-id=[Integer that orders the events (the relay'\''s version by default). It must grow with every new row.]:value:' \
@@ -47,12 +47,16 @@ _arguments $own '1:command:{_describe command commands}' \
 	'--outbox-deletes=[How a delete is sent\: as a delete, or as a small versioned document {"deleted"\:true} that no forgotten tombstone can undo.]:value:(delete tombstone)' \
 	'--elasticsearch-url=[http\:// or https\:// address of Elasticsearch or OpenSearch, without user and password.]:value:' \
 	'--elasticsearch-username=[User for basic authentication; its password is in password_file.]:value:' \
-	'--elasticsearch-password-file=[File with the password.]:value:_files' \
+	'--elasticsearch-password-file=[File with the password. This file and the other secret files are read again when they change.]:value:_files' \
 	'--elasticsearch-api-key-file=[File with the API key as Elasticsearch prints it in \`encoded\`.]:value:_files' \
-	'--elasticsearch-ca-file=[CA certificates (PEM) to trust instead of the system'\''s.]:value:_files' \
-	'--elasticsearch-cert-file=[Client certificate (PEM).]:value:_files' \
+	'--elasticsearch-bearer-file=[File with a token that is sent as \`Authorization\: Bearer\`\: a service account'\''s, or one of a proxy.]:value:_files' \
+	'--elasticsearch-ca-file=[CA certificates (PEM) to trust instead of the system'\''s. Read again for each new connection.]:value:_files' \
+	'--elasticsearch-fingerprint=[SHA-256 of the one certificate to trust instead of any CA\: as Elasticsearch prints that of its CA at its first start. The server must send that certificate\: its own, or one that signed it. The host name is verified all the same.]:value:' \
+	'--elasticsearch-cert-file=[Client certificate (PEM), where the server asks for one. Read again for each new connection, as key_file is.]:value:_files' \
 	'--elasticsearch-key-file=[Key of the client certificate (PEM).]:value:_files' \
-	'--elasticsearch-aws-region=[Sign requests for Amazon OpenSearch Service in this region (AWS SigV4; keys from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).]:value:' \
+	'--elasticsearch-aws-region=[Sign requests for Amazon OpenSearch Service in this region (AWS SigV4).]:value:' \
+	'--elasticsearch-aws-service=[What requests are signed for\: \`es\` (domains), \`aoss\` (OpenSearch Serverless).]:value:(es aoss)' \
+	'--elasticsearch-aws-credentials-file=[Credentials file of AWS\: aws_access_key_id, aws_secret_access_key and, for temporary ones, aws_session_token under \[default\], or under the profile that AWS_PROFILE names. Without it AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment are used.]:value:_files' \
 	'--elasticsearch-compression=[Compress requests\: worth it where the network is slower than a core.]:value:(off gzip)' \
 	'--elasticsearch-timeout=[How long one request may take. Well below index.gc_deletes (60s), so that an abandoned request cannot outlive a delete'\''s tombstone.]:value:' \
 	'--elasticsearch-refresh=[refresh parameter of the bulk request.]:value:(false wait_for true)' \
