@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "es/gzip.h"
 #include "http_request.h"
+#include "wiping.h"
 
 #include <curl/curl.h>
 #include <ev.h>
@@ -283,8 +284,7 @@ struct http *http_new(struct ev_loop *loop, const struct http_settings *settings
 
 	if (!check_url(settings->url, e))
 		return NULL;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		abort(); // no memory; calls of it are counted
+	wiping_start();
 	h = mem_calloc(1, sizeof(*h));
 	h->loop = loop;
 	h->settings = *settings;

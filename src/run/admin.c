@@ -120,17 +120,6 @@ static const char *header(const struct request *q, const char *name)
 
 // -- who may ask
 
-// Takes as long for a wrong token as for the right one.
-static bool same(const char *given, const char *wanted)
-{
-	size_t n = strlen(given), m = strlen(wanted);
-	volatile unsigned char differ = n != m;
-
-	for (size_t i = 0; i < n; i++)
-		differ |= (unsigned char)(given[i] ^ wanted[m ? i % m : 0]);
-	return !differ;
-}
-
 // Read each time: a changed file counts at once, and the token is nowhere in our memory in between.
 static bool has_token(const struct request *q)
 {
@@ -145,7 +134,7 @@ static bool has_token(const struct request *q)
 		log_warn("admin_token_unreadable", kv_err(&e));
 		return false;
 	}
-	ok = same(given + 7, token);
+	ok = config_secret_same(given + 7, token);
 	config_secret_free(token);
 	return ok;
 }
@@ -156,7 +145,8 @@ static bool is_our_host(const char *host)
 	const char *colon = strrchr(host, ':');
 	bool brackets = *host == '[';
 	size_t len = colon && (!brackets || colon[-1] == ']') ? (size_t)(colon - host) : strlen(host);
-	auto_free char *name = mem_strndup(host + brackets, len > 2u * brackets ? len - 2u * brackets : 0);
+	size_t around = brackets ? 2 : 0;
+	auto_free char *name = mem_strndup(host + brackets, len > around ? len - around : 0);
 	struct in6_addr address;
 
 	return *host == '\0' || strcmp(name, "localhost") == 0 || inet_pton(AF_INET, name, &address) == 1 ||
@@ -227,7 +217,7 @@ static int socket_of(struct MHD_Connection *connection)
 static bool has_gone(int fd)
 {
 	char byte;
-	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t n = fd < 0 ? 0 : recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
@@ -253,8 +243,10 @@ static void on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	for (struct client *c = a->clients; c; c = c->next) {
-		if (!c->waits && now_ms - c->since_ms > REQUEST_MAX_MS)
-			shutdown(socket_of(c->connection), SHUT_RDWR);
+		int fd = socket_of(c->connection);
+
+		if (!c->waits && now_ms - c->since_ms > REQUEST_MAX_MS && fd >= 0)
+			shutdown(fd, SHUT_RDWR);
 	}
 	let_go_of_the_gone(a);
 	run(a); // a place that became free is only given away by the run after the one that freed it
@@ -289,6 +281,7 @@ static enum MHD_Result send_answer(struct request *q)
 
 	if (q->x.body.full)
 		answers_say(&q->x, 500, ANSWER_TOO_LARGE);
+	// NOLINTNEXTLINE(performance-no-int-to-ptr): it copies, but its parameter is not const
 	response = MHD_create_response_from_buffer(q->x.body.len, (void *)(uintptr_t)buf_str(&q->x.body),
 						   MHD_RESPMEM_MUST_COPY);
 	if (!response)
