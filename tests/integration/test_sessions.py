@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -154,25 +153,6 @@ class TestSettlement:
             db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data, retry_at) "
                        "VALUES (%s, '2', '{}', now() + interval '1 hour')", [index])
             wait_ready(admin)
-
-    def test_another_failure_hides_it_not(self, db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> None:
-        """A claim that works is no proof that rows can be settled, whatever failed in between."""
-        with ScriptedElastic() as elastic:
-            daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=elastic.url, relay_workers=1, retry_cap="1s")
-            init(daemon)
-            daemon.start()
-            daemon.wait_log("admin_listens")
-            wait_ready(admin)
-            db.execute(REFUSE)
-            db.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()")
-            publish(db, index, "1", {"n": 1})
-            daemon.wait_log("sql_failed")
-            with db.connect() as connection:
-                connection.execute("ALTER TABLE outbox RENAME COLUMN data TO other")  # the next claim fails
-                time.sleep(2)
-                connection.execute("ALTER TABLE outbox RENAME COLUMN other TO data")
-            time.sleep(1)
-            assert not daemon.logs("sql_works")
 
 
 class TestStop:
