@@ -166,7 +166,8 @@ static void advance(struct http *h, curl_socket_t fd, int events)
 static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct http_socket *s = io->data;
-	int events = (revents & EV_READ ? CURL_CSELECT_IN : 0) | (revents & EV_WRITE ? CURL_CSELECT_OUT : 0);
+	int events = ((revents & EV_READ) ? CURL_CSELECT_IN : 0) |
+		     ((revents & EV_WRITE) ? CURL_CSELECT_OUT : 0);
 
 	(void)loop;
 	advance(s->http, io->fd, events); // may free s
@@ -196,7 +197,7 @@ static int socket_changed(CURL *easy, curl_socket_t fd, int what, void *arg, voi
 {
 	struct http *h = arg;
 	struct http_socket *s = socket_arg;
-	int events = (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
+	int events = ((what & CURL_POLL_IN) ? EV_READ : 0) | ((what & CURL_POLL_OUT) ? EV_WRITE : 0);
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
