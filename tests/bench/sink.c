@@ -14,7 +14,7 @@ static const char HEAD[] = "{\"errors\":false,\"items\":[";
 static const char ITEM[] = "{\"index\":{\"status\":200}},";
 static const char TAIL[] = "]}";
 // Who asks for a sign of life learns what this is.
-static const char NAME[] =
+static char NAME[] =
 	"{\"name\":\"sink\",\"version\":{\"number\":\"9.5.0\"},\"tagline\":\"You Know, for Search\"}";
 
 // Where in the NDJSON of a request we are: an action line that is no delete is followed by a document.
@@ -94,8 +94,7 @@ static enum MHD_Result answer(void *arg, struct MHD_Connection *connection, cons
 		text = answer_for(r->items, &len);
 		response = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
 	} else {
-		response = MHD_create_response_from_buffer(sizeof(NAME) - 1, (void *)NAME,
-							   MHD_RESPMEM_PERSISTENT);
+		response = MHD_create_response_from_buffer(sizeof(NAME) - 1, NAME, MHD_RESPMEM_PERSISTENT);
 	}
 	MHD_add_response_header(response, "Content-Type", "application/json");
 	MHD_add_response_header(response, "X-elastic-product", "Elasticsearch");
