@@ -206,7 +206,8 @@ static bool on_row(void *arg, int step, const struct pg_result *res, int row)
 	if (k->state == K_PURGING)
 		outbox_read_purge(res, row, &k->purge);
 	else if (k->state == K_COUNTING)
-		survey_read(res, step, row, &k->relay->health.backlog, &k->relay->health.holder);
+		survey_read(res, step, row, &k->relay->health.counting.backlog,
+			    &k->relay->health.counting.holder);
 	else if (k->state == K_ASKING && step == SURVEY_STEP_ANSWER && k->first->row)
 		k->first->row(k->first->arg, res);
 	return true;
@@ -250,6 +251,8 @@ static void count_ended(struct keeper *k, bool ok)
 		relay_nothing_pending(k->relay, k->begun_ms);
 	if (ok && k->blind)
 		log_info("count_works", kv_str("table", k->relay->config->outbox_table));
+	if (!ok && (k->relay->unfit || !k->relay->inspected))
+		return; // of an unfit table that is no news
 	if (!ok && !k->blind) {
 		health_trouble(k->relay, TROUBLE_COUNTING, "count_failed", k->error.text);
 		log_warn("count_failed", kv_err(&k->error),
@@ -278,8 +281,10 @@ static void on_done(void *arg, const struct script_result *result)
 		purge_ended(k, result->ok);
 	else if (k->state == K_COUNTING)
 		count_ended(k, result->ok);
-	else if (k->state == K_ASKING)
+	else if (k->state == K_ASKING) {
+		k->first->unsure = false;
 		question_ended(k, result->ok ? NULL : &k->error);
+	}
 	dispatch(k, result->ok ? KE_DONE : KE_FAILED);
 }
 
@@ -408,7 +413,7 @@ void keeper_forget(struct keeper *k, struct question *q)
 {
 	q->row = NULL;
 	q->done = NULL;
-	if (k->state == K_ASKING && q == k->first)
+	if (q->unsure)
 		return; // it is under way
 	for (struct question **at = &k->first; *at; at = &(*at)->next) {
 		if (*at != q)
@@ -423,6 +428,8 @@ static void ask_now(struct keeper *k)
 {
 	struct question *q = k->first;
 
+	q->unsure = true;
+	q->begun_ms = clock_boot_ms();
 	survey_ask(k->survey, k->conn, q->what, q->number, q->ids);
 }
 
