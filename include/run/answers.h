@@ -40,8 +40,8 @@ struct path {
 	void (*answer)(struct exchange *x);
 	const char *parameters[3]; // of the query; NULL ends them
 };
-// NULL = there is none; *ret_known = the path exists with another method.
-const struct path *answers_find(const char *method, const char *name, bool *ret_known);
+// NULL = there is none; *ret_allowed = the method with which the path exists, or NULL.
+const struct path *answers_find(const char *method, const char *name, const char **ret_allowed);
 // The client has gone, or we go: nobody may call back.
 void answers_cancel(struct exchange *x);
 // The table is being asked, which cannot be stopped. A write that ends is said in the log, and looked at, in answering it.

@@ -42,6 +42,7 @@ struct request {
 	struct admin *admin;
 	struct MHD_Connection *connection;
 	bool begun, suspended, too_large, placed;
+	const char *allowed; // method of the path
 	struct request *next;
 };
 
@@ -165,16 +166,16 @@ static enum MHD_Result check_parameter(void *arg, enum MHD_ValueKind kind, const
 // False: refused, and that is the answer.
 static bool admit(struct request *q, const char *method, const char *url)
 {
-	bool guarded = *q->admin->relay->config->admin_token_file, known;
+	bool guarded = *q->admin->relay->config->admin_token_file;
 	struct query query = { .x = &q->x };
 
 	q->x.trusted = !guarded || has_token(q);
-	q->x.path = answers_find(method, url, &known);
+	q->x.path = answers_find(method, url, &q->allowed);
 	if (q->too_large)
 		answers_say(&q->x, 413, "requests have no body here");
 	else if (!q->x.path)
-		answers_say(&q->x, known ? 405 : 404,
-			    known ? "another method is wanted" : "there is no such thing");
+		answers_say(&q->x, q->allowed ? 405 : 404,
+			    q->allowed ? "another method is wanted" : "there is no such thing");
 	else if (!guarded && !guard_is_our_host(header(q, "Host")))
 		answers_say(&q->x, 403, "ask for this host by its address");
 	else if (strcmp(method, "POST") == 0 &&
@@ -312,6 +313,8 @@ static enum MHD_Result send_answer(struct request *q)
 	for (size_t i = 0; i < array_len(headers); i++)
 		(void)MHD_add_response_header(response, headers[i][0], headers[i][1]);
 	(void)MHD_add_response_header(response, "Content-Type", q->x.type);
+	if (q->x.status == 405)
+		(void)MHD_add_response_header(response, "Allow", q->allowed);
 	if (q->x.status == 401)
 		(void)MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
 	result = MHD_queue_response(q->connection, (unsigned)q->x.status, response);

@@ -383,16 +383,16 @@ static const struct path paths[] = {
 	{ "POST", "/resume", 0, resume_relay, { NULL } },
 };
 
-const struct path *answers_find(const char *method, const char *name, bool *ret_known)
+const struct path *answers_find(const char *method, const char *name, const char **ret_allowed)
 {
 	// libmicrohttpd leaves the body of a HEAD out.
 	const char *like = strcmp(method, "HEAD") == 0 ? "GET" : method;
 
-	*ret_known = false;
+	*ret_allowed = NULL;
 	for (size_t i = 0; i < array_len(paths); i++) {
 		if (strcmp(paths[i].name, name) != 0)
 			continue;
-		*ret_known = true;
+		*ret_allowed = paths[i].method;
 		if (strcmp(paths[i].method, like) == 0)
 			return &paths[i];
 	}
