@@ -198,7 +198,7 @@ class TestDeadLetters:
         ("", "say which"), ("?id=1&all=1", "say which"), ("?all=0", "say which"), ("?all=11", "say which"), ("?all=true", "say which"),
         ("?id=0", "id: a number from 1"), ("?id=-1", "id: a number from 1"), ("?id=1;drop", "id: a number from 1"),
         ("?id=99999999999999999999", "id: a number from 1"), ("?id=", "id wants a value"), ("?id", "id wants a value"),
-        ("?all=", "all wants a value"), ("?all", "all wants a value"), ("?id=1%00", "id wants a value"),
+        ("?all=", "all wants a value"), ("?all", "all wants a value"), ("?id=1%00", "id: a number from 1"), ("?id=%31%00&all=1", "id: a number from 1"), ("?all%00=1", "this takes id, all"),
         ("?id=1&id=2", "id is given twice"), ("?all=1&all=1", "all is given twice"), ("?id=1&i%64=2", "id is given twice"),
         ("?all=1&index=x", "this takes id, all"), ("?all=1&", "this takes id, all"), ("?ALL=1", "this takes id, all"),
     ])
