@@ -62,7 +62,7 @@ bool guard_is_foreign_origin(const char *origin, const char *host)
 
 static bool unknown(const char *const *taken, struct err *e)
 {
-	auto_buf names;
+	auto_buf names = { 0 };
 
 	if (!*taken)
 		return err_set(e, ERR_USAGE, "this takes no parameters");

@@ -65,7 +65,7 @@ static void check_token(const char *authorization, const char *token)
 
 static void check_parameters(struct feed *feed)
 {
-	static const char *const taken[] = { "id", "all", NULL };
+	static const char *const taken[] = { "id", "all", NULL }, *const nothing[] = { NULL };
 	unsigned seen = 0, times[2] = { 0 };
 
 	for (int i = 0; feed->n && i < PARAMETERS_MAX; i++) {
@@ -82,6 +82,7 @@ static void check_parameters(struct feed *feed)
 		check(ok ==
 		      (which >= 0 && !times[which] && !none && value_len > 0 && strlen(value) == value_len));
 		check(ok || (e.kind == ERR_USAGE && *e.text));
+		check(!guard_parameter(nothing, key, text, &(unsigned){ 0 }, &e) && *e.text);
 		if (ok)
 			times[which]++;
 		free(name);
