@@ -156,14 +156,15 @@ static void take_number(void *arg, const struct pg_result *res)
 	x->number = value_get_int(res, 0, 0);
 }
 
-static bool number_argument(struct exchange *x, const char *name, int64_t most, int64_t *ret)
+static bool number_argument(struct exchange *x, const char *name, int64_t least, int64_t most, int64_t *ret)
 {
 	const char *text = x->argument(x, name);
 	struct err e = { 0 };
 
-	if (!text || (parse_int(text, ret, &e) && *ret > 0 && *ret <= most))
+	if (!text || (parse_int(text, ret, &e) && *ret >= least && *ret <= most))
 		return true;
-	err_set(&e, ERR_USAGE, "%s: a number from 1 to %lld is wanted", name, (long long)most);
+	err_set(&e, ERR_USAGE, "%s: a number from %lld to %lld is wanted", name, (long long)least,
+		(long long)most);
 	answers_say(x, 400, e.text);
 	return false;
 }
@@ -196,7 +197,7 @@ static void dead(struct exchange *x)
 {
 	int64_t limit = DEAD_DEFAULT;
 
-	if (number_argument(x, "limit", DEAD_MAX, &limit))
+	if (number_argument(x, "limit", 1, DEAD_MAX, &limit))
 		ask(x, SURVEY_DEAD, limit, NULL, take_dead, dead_known);
 }
 
@@ -243,9 +244,9 @@ static void requeue(struct exchange *x)
 	const char *all = x->argument(x, "all");
 	char ids[32];
 
-	if (!number_argument(x, "id", INT64_MAX, &id))
+	if (!number_argument(x, "id", INT64_MIN, INT64_MAX, &id))
 		return;
-	if ((all != NULL) == (id != 0) || (all && strcmp(all, "1") != 0)) {
+	if (!x->argument(x, "id") == !all || (all && strcmp(all, "1") != 0)) {
 		answers_say(x, 400, "say which: /requeue?id=12 or /requeue?all=1");
 		return;
 	}

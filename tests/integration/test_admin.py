@@ -191,14 +191,15 @@ class TestDeadLetters:
         db.execute("UPDATE outbox SET data = '{\"n\": 7}'")
         assert admin.ask(f"/requeue?id={ids[0]}", "POST").json == {"requeued": 1, "superseded": 0}
         wait_until(lambda: len(admin.get("/dead")["dead"]) == 2, 30, "one less")
+        assert admin.ask("/requeue?id=0", "POST").json == {"requeued": 0, "superseded": 0}
         assert admin.ask("/requeue?all=1", "POST").json == {"requeued": 2, "superseded": 0}
         wait_until(lambda: elastic.refresh(index) or elastic.count(index) == 3, 30, "their delivery")
 
     @pytest.mark.parametrize(("query", "sentence"), [
         ("", "say which"), ("?id=1&all=1", "say which"), ("?all=0", "say which"), ("?all=11", "say which"), ("?all=true", "say which"),
-        ("?id=0", "id: a number from 1"), ("?id=-1", "id: a number from 1"), ("?id=1;drop", "id: a number from 1"),
-        ("?id=99999999999999999999", "id: a number from 1"), ("?id=", "id wants a value"), ("?id", "id wants a value"),
-        ("?all=", "all wants a value"), ("?all", "all wants a value"), ("?id=1%00", "id: a number from 1"), ("?id=%31%00&all=1", "id: a number from 1"), ("?all%00=1", "this takes id, all"),
+        ("?id=1;drop", "id: a number from"),
+        ("?id=99999999999999999999", "id: a number from"), ("?id=", "id wants a value"), ("?id", "id wants a value"),
+        ("?all=", "all wants a value"), ("?all", "all wants a value"), ("?id=1%00", "id: a number from"), ("?id=%31%00&all=1", "id: a number from"), ("?all%00=1", "this takes id, all"),
         ("?id=1&id=2", "id is given twice"), ("?all=1&all=1", "all is given twice"), ("?id=1&i%64=2", "id is given twice"),
         ("?all=1&index=x", "this takes id, all"), ("?ALL=1", "this takes id, all"),
     ])
