@@ -85,8 +85,6 @@ enum origin config_origin(const struct config *c, const char *section, const cha
 // caller owns *ret_text and clears it with config_secret_free.
 bool config_read_secret(const char *path, char **ret_text, struct err *e) must_check;
 void config_secret_free(char *text); // overwrites before freeing; NULL is fine
-// Takes as long for a wrong text as for the right one, however much of it is right.
-bool config_secret_same(const char *given, const char *secret);
 
 // An option as a shell completes it.
 struct config_flag {

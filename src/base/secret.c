@@ -44,14 +44,3 @@ void config_secret_free(char *text)
 		explicit_bzero(text, strlen(text));
 	free(text);
 }
-
-// No branch and no address depends on what stands in either text; only the lengths show.
-bool config_secret_same(const char *given, const char *secret)
-{
-	size_t n = strlen(given), m = strlen(secret);
-	volatile unsigned char differ = n != m;
-
-	for (size_t i = 0; i < n; i++)
-		differ |= (unsigned char)(given[i] ^ secret[m ? i % m : 0]);
-	return !differ;
-}

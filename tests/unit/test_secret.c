@@ -4,6 +4,7 @@
 #include "base/config.h"
 #include "base/ini.h"
 #include "base/mem.h"
+#include "core/guard.h"
 
 #include <malloc.h>
 #include <setjmp.h>
@@ -38,7 +39,7 @@ static void only_the_same_is_the_same(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < array_len(rows); i++)
-		assert_int_equal(config_secret_same(rows[i].given, rows[i].secret), rows[i].same);
+		assert_int_equal(guard_same(rows[i].given, rows[i].secret), rows[i].same);
 }
 
 typedef bool comparison(const char *given, const char *secret);
@@ -97,11 +98,11 @@ static const char *const guesses[] = {
 
 static void a_guess_takes_as_long_however_good_it_is(void **state)
 {
-	long right = steps_of(config_secret_same, RIGHT, RIGHT);
+	long right = steps_of(guard_same, RIGHT, RIGHT);
 
 	(void)state;
 	for (size_t i = 0; i < array_len(guesses); i++)
-		assert_int_equal(steps_of(config_secret_same, guesses[i], RIGHT), right);
+		assert_int_equal(steps_of(guard_same, guesses[i], RIGHT), right);
 }
 
 static void this_way_of_counting_finds_a_leak(void **state)
