@@ -1,0 +1,124 @@
+"""packaging/kubernetes against the schemas of Kubernetes, and against the program that they start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from containers.engine import IMAGE, podman
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "packaging" / "kubernetes"
+FILES = sorted(FOLDER.glob("*.yaml"))
+VERSIONS = ("1.31.0", "1.37.0")  # the oldest where podFailurePolicy is stable, and the newest that the validator knows
+
+
+def validate(file: Path, version: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([os.environ["KUBERNETES_VALIDATE"], "--strict", "-k", version, str(file)], text=True,
+                          capture_output=True)
+
+
+def documents() -> Iterator[dict[str, Any]]:
+    for file in FILES:
+        yield from yaml.safe_load_all(file.read_text())
+
+
+def pod_specs() -> Iterator[tuple[str, dict[str, Any]]]:
+    for document in documents():
+        spec = document.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if "template" in spec:
+            yield f"{document['kind']} {document['metadata']['name']}", spec["template"]["spec"]
+
+
+def containers() -> Iterator[tuple[str, dict[str, Any]]]:
+    for owner, pod in pod_specs():
+        for container in pod.get("initContainers", []) + pod["containers"]:
+            yield f"{owner}, {container['name']}", container
+
+
+def ours() -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((name, one) for name, one in containers() if one["image"].startswith("outboxd:"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_it_is_what_kubernetes_takes(file: Path, version: str) -> None:
+    done = validate(file, version)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("right, wrong", [("livenessProbe:", "livenesProbe:"), ("replicas: 2", "replicas: two"),
+                                          ("kind: Deployment", "kind: Deplyment"), ("      containers:\n", "      container:\n"),
+                                          ("minAvailable: 1", "minAvailable: [1]")])
+def test_the_validator_sees_what_is_broken(tmp_path: Path, right: str, wrong: str) -> None:
+    text = (FOLDER / "deployment.yaml").read_text()
+    assert right in text
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(text.replace(right, wrong, 1))
+
+    assert validate(broken, VERSIONS[-1]).returncode != 0
+
+
+@pytest.mark.parametrize("name, pod", pod_specs(), ids=lambda value: value if isinstance(value, str) else "")
+def test_pods_keep_to_the_restricted_standard(name: str, pod: dict[str, Any]) -> None:
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod.get("initContainers", []) + pod["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False and context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+    assert {"hostNetwork", "hostPID", "hostIPC"}.isdisjoint(pod)
+    assert all(set(volume) & {"configMap", "secret"} for volume in pod["volumes"])
+
+
+def test_no_relay_is_restarted_because_a_server_is_away() -> None:
+    probes = {name: one["livenessProbe"] for name, one in ours() if "livenessProbe" in one}
+
+    assert len(probes) == 2  # the deployment's and the sidecar's
+    for probe in probes.values():
+        assert probe["exec"]["command"] == ["outboxd", "health"]
+        assert probe["timeoutSeconds"] > 2  # outboxd's own, which has the better sentence
+
+
+def test_each_stop_has_the_time_that_it_needs(tmp_path: Path) -> None:
+    shown = podman("run", "--rm", IMAGE, "config").stdout
+    (line,) = [line for line in shown.splitlines() if "shutdown_timeout" in line]
+    assert "25s" in line
+
+    assert all(pod["terminationGracePeriodSeconds"] > 25 for _, pod in pod_specs())
+
+
+def test_the_program_takes_configuration_arguments_and_probes(tmp_path: Path) -> None:
+    """Each is run as it stands, with the files of the Secret beside it: not a word may be unknown to it."""
+    by_kind = {document["kind"]: document for document in documents()}
+    mounts = []
+    for folder, files in (("/etc/outboxd", by_kind["ConfigMap"]["data"]), ("/run/secrets/outboxd", by_kind["Secret"]["stringData"])):
+        here = tmp_path / Path(folder).name
+        for name, text in files.items():
+            (here / folder.strip("/").replace("/", "-")).mkdir(parents=True, exist_ok=True)
+            (here / folder.strip("/").replace("/", "-") / name).write_text(text)
+        mounts.append(f"--volume={here / folder.strip('/').replace('/', '-')}:{folder}:ro")
+
+    commands = [["config"]]
+    for _, container in ours():
+        assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/etc/outboxd", "/run/secrets/outboxd"}
+        commands.append(container.get("args", []))
+        for probe in ("livenessProbe", "readinessProbe"):
+            if probe in container:
+                program, *words = container[probe]["exec"]["command"]
+                assert program == "outboxd"
+                commands.append(words)
+    assert ["health", "--ready"] in commands and ["init", "--notify"] in commands
+
+    for command in commands:
+        done = podman("run", "--rm", "--network=none", "--env=PGSERVICEFILE=/run/secrets/outboxd/pg_service.conf", *mounts,
+                      "--env=OUTBOXD_RELAY_ONCE_TIMEOUT=1s", "--timeout=5", IMAGE, *[word for word in command
+                                                                                    if "once-timeout" not in word], check=False)
+        assert done.returncode not in (64, 78), f"{command}: {done.stderr}"
