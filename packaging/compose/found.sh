@@ -9,7 +9,7 @@ count() { # as a search sees it
 
 found=
 for _ in {1..120}; do
-	found=$(count)
+	found=$(count || true) # also while it restarts
 	[ "${found:-0}" -ge "$PRODUCTS" ] && break
 	sleep 1
 done

@@ -27,6 +27,11 @@ def inspect(kind: str, name: str) -> dict[str, Any]:
     return found
 
 
+def health_of(state: dict[str, Any]) -> str:
+    """Versions of podman name it differently."""
+    return str((state.get("Health") or state["Healthcheck"])["Status"])
+
+
 class Container:
     """One of the image, closed in as the documents advise, on the network of the servers outside."""
 
@@ -62,7 +67,7 @@ class Container:
     def check(self) -> str:
         """One look of HEALTHCHECK, and what it makes of it."""
         podman("healthcheck", "run", self.name, check=False)
-        return str(self.state()["Healthcheck"]["Status"])
+        return health_of(self.state())
 
     def wait_health(self, status: str) -> None:
         wait_until(lambda: self.check() == status, 60, f"{self.name} to be {status}", every=0.5)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from containers.engine import health_checks, inspect, podman
+from containers.engine import health_checks, health_of, inspect, podman
 from harness import wait_until
 from harness.ports import HOST, free_port
 
@@ -84,7 +84,7 @@ def test_it_came_up_in_its_order(stack: Stack) -> None:
         assert states["init"]["FinishedAt"] <= states[name]["StartedAt"]
     assert max(states[name]["StartedAt"] for name in states if name != "found") < states["found"]["StartedAt"]
     assert states["shop"]["FinishedAt"] <= states["found"]["StartedAt"]
-    assert {states[name]["Healthcheck"]["Status"] for name in ("postgres", "elasticsearch", "outboxd")} == {"healthy"}
+    assert {health_of(states[name]) for name in ("postgres", "elasticsearch", "outboxd")} == {"healthy"}
 
 
 def test_the_relay_is_closed_in(stack: Stack) -> None:
