@@ -1,6 +1,7 @@
 -- The application's stand-in: a shop that commits each product and its event in one transaction, or neither.
 \set ON_ERROR_STOP on
 \getenv products PRODUCTS
+SET client_min_messages = warning;
 
 CREATE TABLE IF NOT EXISTS products (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
