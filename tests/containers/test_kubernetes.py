@@ -18,9 +18,15 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 VERSIONS = ("1.31.0", "1.37.0")  # the oldest where podFailurePolicy is stable, and the newest that the validator knows
 
 
-def validate(file: Path, version: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([os.environ["KUBERNETES_VALIDATE"], "--strict", "-k", version, str(file)], text=True,
+def complaints(file: Path, version: str) -> str:
+    """What the validator has against it. Of a kind that it does not know it only warns; here that counts."""
+    done = subprocess.run([os.environ["KUBERNETES_VALIDATE"], "--strict", "-k", version, str(file)], text=True,
                           capture_output=True)
+    said = (done.stdout + done.stderr).splitlines()
+    bad = [line for line in said if " passed for resource " not in line]
+    if done.returncode == 0 and not bad:
+        assert len(said) == len(list(yaml.safe_load_all(file.read_text()))), said
+    return "\n".join(bad) or ("" if done.returncode == 0 else f"exit code {done.returncode}")
 
 
 def documents() -> Iterator[dict[str, Any]]:
@@ -49,9 +55,7 @@ def ours() -> Iterator[tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_it_is_what_kubernetes_takes(file: Path, version: str) -> None:
-    done = validate(file, version)
-
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert complaints(file, version) == ""
 
 
 @pytest.mark.parametrize("right, wrong", [("livenessProbe:", "livenesProbe:"), ("replicas: 2", "replicas: two"),
@@ -63,7 +67,7 @@ def test_the_validator_sees_what_is_broken(tmp_path: Path, right: str, wrong: st
     broken = tmp_path / "broken.yaml"
     broken.write_text(text.replace(right, wrong, 1))
 
-    assert validate(broken, VERSIONS[-1]).returncode != 0
+    assert complaints(broken, VERSIONS[-1]) != ""
 
 
 @pytest.mark.parametrize("name, pod", pod_specs(), ids=lambda value: value if isinstance(value, str) else "")
