@@ -8,7 +8,7 @@ import pytest
 
 from containers.engine import Container
 from harness import Database, Elastic
-from integration.conftest import db, elastic, index, postgres, pytest_runtest_call  # noqa: F401
+from integration.conftest import admin, db, elastic, index, postgres, pytest_runtest_call  # noqa: F401
 
 ContainerFactory = Callable[..., Container]
 
