@@ -36,6 +36,6 @@ engine_serve() { # scratch
 engine_build() { # image context arguments...
 	local image=$1 context=$2
 	shift 2
-	buildah bud --isolation chroot --network host --format docker --layers --tag "$image" "$@" "$context" >"$scratch/build.log" 2>&1 ||
+	buildah bud --isolation chroot --network host --format docker --tag "$image" "$@" "$context" >"$scratch/build.log" 2>&1 ||
 		{ tail -n 50 "$scratch/build.log"; return 1; }
 }

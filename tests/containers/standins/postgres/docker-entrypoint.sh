@@ -11,8 +11,9 @@ as_postgres() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
 install -d -o postgres -g postgres -m 2775 /var/run/postgresql
 if [ ! -e "$PGDATA/PG_VERSION" ]; then
 	install -d -o postgres -g postgres -m 700 "$PGDATA"
-	as_postgres initdb --username="$POSTGRES_USER" --pwfile=<(echo "${POSTGRES_PASSWORD:?}") --auth-local=trust \
-		--auth-host=scram-sha-256 >/dev/null
+	install -o postgres -m 600 /dev/stdin /tmp/password <<<"${POSTGRES_PASSWORD:?}"
+	as_postgres initdb --username="$POSTGRES_USER" --pwfile=/tmp/password --auth-local=trust --auth-host=scram-sha-256 >/dev/null
+	rm /tmp/password
 	echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
 	as_postgres pg_ctl --wait --log=/dev/null --options="-c listen_addresses=''" start >/dev/null
 	createdb --username="$POSTGRES_USER" "$POSTGRES_DB"
