@@ -70,7 +70,7 @@ def test_the_validator_sees_what_is_broken(tmp_path: Path, right: str, wrong: st
     assert complaints(broken, VERSIONS[-1]) != ""
 
 
-@pytest.mark.parametrize("name, pod", pod_specs(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize("name, pod", list(pod_specs()), ids=[name for name, _ in pod_specs()])
 def test_pods_keep_to_the_restricted_standard(name: str, pod: dict[str, Any]) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
