@@ -43,6 +43,13 @@ static inline int64_t tally_fate(const struct tally *t, enum fate f)
 	return t->fates[f] + (f == FATE_DEAD ? t->sieved : 0);
 }
 
+enum access {
+	ACCESS_FINE,
+	ACCESS_DOUBTED, // the last sign of life was a 401: the next event will show
+	ACCESS_DENIED, // ... and there was none: it is said, and the relay is not ready
+	ACCESS_BY_EVENTS // ... and events were accepted all the same: it means nothing
+};
+
 struct relay {
 	struct ev_loop *loop;
 	const struct config *config;
@@ -60,8 +67,8 @@ struct relay {
 	struct circuit sql;   // a claim or settlement fails on the side of PostgreSQL
 	struct circuit items; // single events are refused for now (429): nothing is claimed for a moment
 	int lone_refusals;    // since anything was accepted: see place_blame
-	bool denied;          // the last sign of life was a 401
-	bool denies_signs;    // ... and events were accepted all the same: it means nothing
+	int lone_breaks;      // in a row, each right after a sign of life: see blame_broken
+	enum access access;
 	struct paused_indexes paused;
 	// Parts:
 	struct worker *workers[WORKERS_MAX];
@@ -84,8 +91,11 @@ struct relay {
 	int sql_empty;     // whole looks that found nothing since it failed
 	bool sql_settling; // a settlement failed: a claim that has nothing to settle proves nothing
 	bool inspected;    // the table was fit for use at least once
-	bool unfit;        // said that it is not ...
+	bool unfit;        // it is not, by the last that was heard ...
 	int64_t unfit_ms;  // ... and found so for the last time
+	bool unfit_told;
+	int64_t unfit_said_ms;
+	bool disproved; // other sessions settled rows since: it is one session's trouble
 	bool stopping;
 	bool on_hold;          // an operator wants it so: nothing is claimed
 	int64_t heard_ms;      // the last word of Elasticsearch
@@ -115,8 +125,8 @@ struct failure {
 	bool silent;
 };
 void relay_elasticsearch_failed(struct relay *r, const struct failure *failure);
-enum sign { SIGN_OF_LIFE, SIGN_ACCEPTED };
-void relay_elasticsearch_works(struct relay *r, enum sign sign);
+void relay_elasticsearch_works(struct relay *r);
+void relay_sign_of_life(struct relay *r, bool denied);
 // A sign of life was answered by 401, and there was no event to try. Delivery goes on: a proxy may let nothing but events
 // through. Until one is accepted it is said, and the relay is not ready.
 void relay_elasticsearch_denies(struct relay *r, const char *why);

@@ -18,7 +18,10 @@
 #define PURGE_PAUSE_MS 50 // between two batches, so that a purge never competes with the drain
 // The table is counted at most so often, and for a fiftieth of the time.
 #define COUNT_LEAST_MS 5000
+#define COUNT_MOST_MS 300000 // whoever was frozen in the midst of one does not know what it cost
 #define COUNT_REST 49
+// So many counts without a wake-up, though somebody sent one: none will come.
+#define UNHEARD_MAX 3
 
 #define KEEPER_STATES(X) \
 	X(OFFLINE) X(CONNECTING) X(LISTENING) X(RESTING) X(PURGING) X(COUNTING) X(ASKING) X(ROLLING_BACK)
@@ -52,6 +55,7 @@ struct keeper {
 	int64_t begun_ms;           // of the script that runs
 	int failed_counts;          // in a row
 	bool blind;                 // said that counting fails
+	int unheard;                // counts since a wake-up was due
 	struct question *first;     // asked, or next
 };
 
@@ -247,13 +251,35 @@ static void purge_ended(struct keeper *k, bool ok)
 	k->deleted = 0;
 }
 
+// One that met a lock, or lost its session, cost nothing.
+static int64_t count_rest_ms(const struct keeper *k, bool ok)
+{
+	bool costly = ok || strcmp(k->error.sqlstate, "57014") == 0;
+	int64_t rest_ms = costly ? COUNT_REST * (clock_boot_ms() - k->begun_ms) : 0;
+
+	return rest_ms < COUNT_LEAST_MS ? COUNT_LEAST_MS : rest_ms > COUNT_MOST_MS ? COUNT_MOST_MS : rest_ms;
+}
+
+// Behind a transaction pooler LISTEN goes well, and nothing ever comes.
+static void look_for_wakeups(struct keeper *k)
+{
+	const struct relay *r = k->relay;
+
+	if (!r->config->relay_notify || !r->trigger || r->test_wakeups || r->pace.notified ||
+	    ++k->unheard != UNHEARD_MAX)
+		return;
+	log_warn("wakeups_missing", kv_str("table", r->config->outbox_table),
+		 kv_str("then", "events are found by looking, as without them; a pooler in transaction mode lets "
+				"none pass: see `outboxd check`"));
+}
+
 static void count_ended(struct keeper *k, bool ok)
 {
-	int64_t now_ms = clock_boot_ms(), wait_ms = COUNT_REST * (now_ms - k->begun_ms);
-
-	k->count_ms = now_ms + (wait_ms > COUNT_LEAST_MS ? wait_ms : COUNT_LEAST_MS);
-	if (ok)
+	k->count_ms = clock_boot_ms() + count_rest_ms(k, ok);
+	if (ok) {
 		health_counted(k->relay);
+		look_for_wakeups(k);
+	}
 	if (ok && k->blind)
 		log_info("count_works", kv_str("table", k->relay->config->outbox_table));
 	k->failed_counts = ok ? 0 : k->failed_counts + 1;
@@ -311,6 +337,7 @@ static void on_notified(void *arg)
 	if (!k->relay->pace.notified && k->relay->trigger)
 		log_info("wakeups_work", kv_str("table", k->relay->config->outbox_table));
 	k->relay->pace.notified = k->relay->trigger;
+	k->unheard = 0;
 	metrics_add(&k->relay->health.metrics, METRIC_WAKEUPS, 0, 1);
 	pace_wake(&k->relay->pace);
 	relay_kick(k->relay);

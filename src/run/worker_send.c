@@ -204,6 +204,26 @@ static void place_blame(struct worker *w)
 	w->lone_refusals = 0;
 }
 
+// The connection broke under single large events. Where others went through afterwards, or it does so right after a sign
+// of life, again and again, something on the way takes nothing so large; else it looks like any outage.
+static void blame_broken(struct worker *w)
+{
+	struct relay *r = w->relay;
+	struct failure failure = { .why = "", .retry_after_ms = -1, .silent = false };
+	bool alive = !w->abandoned && r->prober == w && ++r->lone_breaks >= LONE_REFUSALS_MAX;
+
+	for (size_t i = 0; i < batch_count(w->batch); i++) {
+		if (batch_entry(w->batch, i)->verdict != VERDICT_RETRY_REQUEST)
+			continue;
+		failure.why = batch_trouble(w->batch, i)->reason;
+		if (w->outlived || alive)
+			batch_judge(w->batch, i, VERDICT_ATTEMPT);
+	}
+	if (!w->outlived && !w->abandoned)
+		relay_elasticsearch_failed(r, &failure);
+	w->lone_breaks = 0;
+}
+
 enum worker_event worker_next(struct worker *w)
 {
 	const struct relay *r = w->relay;
@@ -219,6 +239,8 @@ enum worker_event worker_next(struct worker *w)
 	if (w->stream_open)
 		return w->abandoned ? E_DISCARD : E_MORE_ROWS;
 	place_blame(w);
+	if (w->lone_breaks > 0)
+		blame_broken(w);
 	batch_resolve(w->batch, r->config->retry_max_attempts);
 	if (batch_fates(w->batch, FATE_RETURNED) < batch_count(w->batch))
 		return E_SETTLE;
@@ -233,7 +255,26 @@ static void request_failed(struct worker *w, const struct http_reply *reply, con
 	if (reply->fault == HTTP_BROKEN && end - start >= LARGE_BODY)
 		pace_slow(&w->relay->pace);
 	elasticsearch_failed(w, reply, error);
+	w->relay->lone_breaks = 0;
 	abandon(w);
+}
+
+// It may be this one that is too large for something on the way: what comes behind it shall show.
+static bool put_aside(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
+{
+	size_t start, end;
+	char why[1024];
+
+	batch_range_bytes(w->batch, &w->range, &start, &end);
+	if (w->range.to - w->range.from > 1 || reply->fault != HTTP_BROKEN || end - start < LARGE_BODY ||
+	    w->lone_breaks >= LONE_REFUSALS_OF_A_CLAIM)
+		return false;
+	describe_failure(reply, error, why, sizeof(why));
+	batch_judge(w->batch, batch_sent_entry(w->batch, &w->range, 0), VERDICT_RETRY_REQUEST);
+	batch_set_trouble(w->batch, batch_sent_entry(w->batch, &w->range, 0), 0, "connection_broken", why);
+	w->lone_breaks++;
+	w->outlived = false;
+	return true;
 }
 
 static struct judgement judge_request(struct worker *w, const struct http_reply *reply,
@@ -269,7 +310,9 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 
 	switch (j.verdict) {
 	case VERDICT_DONE:
-		relay_elasticsearch_works(r, SIGN_ACCEPTED);
+		relay_elasticsearch_works(r);
+		w->outlived = true;
+		r->lone_breaks = 0;
 		if (!w->slow)
 			pace_good(&r->pace);
 		break;
@@ -294,7 +337,8 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 	case VERDICT_SOLO:
 	case VERDICT_FUTURE:
 	case VERDICT_COUNT_:
-		request_failed(w, reply, error);
+		if (!put_aside(w, reply, error))
+			request_failed(w, reply, error);
 		break;
 	}
 }
@@ -330,6 +374,7 @@ static enum worker_event judge_probe(struct worker *w, const struct http_reply *
 		return E_NO_SIGN;
 	}
 	w->denied = reply->status == 401;
+	relay_sign_of_life(w->relay, w->denied);
 	if (w->denied)
 		describe_failure(reply, &error, w->refusal, sizeof(w->refusal));
 	return (r->on_hold && !r->once) || r->stopping ? E_HELD : E_ALIVE;
@@ -340,7 +385,7 @@ void worker_probe_unopposed(struct worker *w)
 	if (w->denied)
 		relay_elasticsearch_denies(w->relay, w->refusal);
 	else
-		relay_elasticsearch_works(w->relay, SIGN_OF_LIFE);
+		relay_elasticsearch_works(w->relay);
 }
 
 void worker_on_reply(void *arg, const struct http_reply *reply)
