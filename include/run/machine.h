@@ -124,7 +124,7 @@ struct worker {
 	char refusal[1024]; // what was said then, or to the last of the lone refusals
 	int lone_refusals;  // single events for which the whole request was refused
 	int lone_breaks;    // large single events under which the connection broke
-	bool outlived;      // a request was accepted after the last of them
+	bool broken;        // under the last one that was sent
 };
 
 void worker_dispatch(struct worker *w, enum worker_event on); // the last statement of every callback

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #define WORKERS_MAX 16
+#define BREAKAGES_MAX 64
 
 struct worker;
 struct keeper;
@@ -67,7 +68,11 @@ struct relay {
 	struct circuit sql;   // a claim or settlement fails on the side of PostgreSQL
 	struct circuit items; // single events are refused for now (429): nothing is claimed for a moment
 	int lone_refusals;    // since anything was accepted: see place_blame
-	int lone_breaks;      // in a row, each right after a sign of life: see blame_broken
+	int64_t accepted;     // requests
+	struct breakage {
+		int64_t id, accepted; // when the connection broke under that event
+	} breakages[BREAKAGES_MAX];
+	int breakage_count;
 	enum access access;
 	struct paused_indexes paused;
 	// Parts:
@@ -92,7 +97,7 @@ struct relay {
 	bool sql_settling; // a settlement failed: a claim that has nothing to settle proves nothing
 	bool inspected;    // the table was fit for use at least once
 	bool unfit;        // it is not, by the last that was heard ...
-	int64_t unfit_ms;  // ... and found so for the last time
+	int64_t unfit_ms;  // ... and since then
 	bool unfit_told;
 	int64_t unfit_said_ms;
 	bool disproved; // other sessions settled rows since: it is one session's trouble

@@ -89,8 +89,9 @@ static bool unfit(struct relay *r, enum err_kind kind, const char *why, const ch
 		log_error("table_unfit", kv_str("table", r->config->outbox_table), kv_str("error", why),
 			  kv_str("then", then));
 	}
+	if (!r->unfit)
+		r->unfit_ms = now_ms;
 	r->unfit = true;
-	r->unfit_ms = now_ms;
 	if (r->once && kind == ERR_CONFIG)
 		relay_quit(r, err_exit_code(kind));
 	return false;

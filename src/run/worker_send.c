@@ -193,6 +193,8 @@ static void place_blame(struct worker *w)
 	bool suspicious = w->lone_refusals > 0 && !w->accepted_any &&
 			  w->lone_refusals + r->lone_refusals >= LONE_REFUSALS_MAX;
 
+	if (w->broken && !w->abandoned)
+		relay_elasticsearch_failed(r, &failure);
 	if (suspicious) {
 		forgive_all(w);
 		relay_elasticsearch_failed(r, &failure);
@@ -202,26 +204,6 @@ static void place_blame(struct worker *w)
 		r->lone_refusals += w->lone_refusals;
 	}
 	w->lone_refusals = 0;
-}
-
-// The connection broke under single large events. Where others went through afterwards, or it does so right after a sign
-// of life, again and again, something on the way takes nothing so large; else it looks like any outage.
-static void blame_broken(struct worker *w)
-{
-	struct relay *r = w->relay;
-	struct failure failure = { .why = "", .retry_after_ms = -1, .silent = false };
-	bool alive = !w->abandoned && r->prober == w && ++r->lone_breaks >= LONE_REFUSALS_MAX;
-
-	for (size_t i = 0; i < batch_count(w->batch); i++) {
-		if (batch_entry(w->batch, i)->verdict != VERDICT_RETRY_REQUEST)
-			continue;
-		failure.why = batch_trouble(w->batch, i)->reason;
-		if (w->outlived || alive)
-			batch_judge(w->batch, i, VERDICT_ATTEMPT);
-	}
-	if (!w->outlived && !w->abandoned)
-		relay_elasticsearch_failed(r, &failure);
-	w->lone_breaks = 0;
 }
 
 enum worker_event worker_next(struct worker *w)
@@ -239,8 +221,6 @@ enum worker_event worker_next(struct worker *w)
 	if (w->stream_open)
 		return w->abandoned ? E_DISCARD : E_MORE_ROWS;
 	place_blame(w);
-	if (w->lone_breaks > 0)
-		blame_broken(w);
 	batch_resolve(w->batch, r->config->retry_max_attempts);
 	if (batch_fates(w->batch, FATE_RETURNED) < batch_count(w->batch))
 		return E_SETTLE;
@@ -255,25 +235,41 @@ static void request_failed(struct worker *w, const struct http_reply *reply, con
 	if (reply->fault == HTTP_BROKEN && end - start >= LARGE_BODY)
 		pace_slow(&w->relay->pace);
 	elasticsearch_failed(w, reply, error);
-	w->relay->lone_breaks = 0;
 	abandon(w);
 }
 
-// It may be this one that is too large for something on the way: what comes behind it shall show.
+// The connection broke under this event before, and others went through since. Remembers it for the next time.
+static bool breaks_again(struct relay *r, int64_t id)
+{
+	int i = 0, known = r->breakage_count < BREAKAGES_MAX ? r->breakage_count : BREAKAGES_MAX;
+	bool again;
+
+	while (i < known && r->breakages[i].id != id)
+		i++;
+	again = i < known && r->accepted > r->breakages[i].accepted;
+	if (i == known)
+		i = r->breakage_count++ % BREAKAGES_MAX;
+	r->breakages[i] = (struct breakage){ .id = id, .accepted = r->accepted };
+	return again;
+}
+
+// A large event alone in its request: it may be too large for something on the way, and then it would be sent first for
+// ever. It waits, the others go on; if they go through it is to blame the next time, else it is an outage like any other.
 static bool put_aside(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
 {
-	size_t start, end;
-	char why[1024];
+	size_t start, end, entry = batch_sent_entry(w->batch, &w->range, 0);
+	bool again;
 
 	batch_range_bytes(w->batch, &w->range, &start, &end);
 	if (w->range.to - w->range.from > 1 || reply->fault != HTTP_BROKEN || end - start < LARGE_BODY ||
 	    w->lone_breaks >= LONE_REFUSALS_OF_A_CLAIM)
 		return false;
-	describe_failure(reply, error, why, sizeof(why));
-	batch_judge(w->batch, batch_sent_entry(w->batch, &w->range, 0), VERDICT_RETRY_REQUEST);
-	batch_set_trouble(w->batch, batch_sent_entry(w->batch, &w->range, 0), 0, "connection_broken", why);
 	w->lone_breaks++;
-	w->outlived = false;
+	w->broken = true;
+	again = breaks_again(w->relay, batch_entry(w->batch, entry)->id);
+	describe_failure(reply, error, w->refusal, sizeof(w->refusal));
+	batch_judge(w->batch, entry, again ? VERDICT_ATTEMPT : VERDICT_RETRY_REQUEST);
+	batch_set_trouble(w->batch, entry, 0, "connection_broken", w->refusal);
 	return true;
 }
 
@@ -311,8 +307,8 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 	switch (j.verdict) {
 	case VERDICT_DONE:
 		relay_elasticsearch_works(r);
-		w->outlived = true;
-		r->lone_breaks = 0;
+		r->accepted++;
+		w->broken = false;
 		if (!w->slow)
 			pace_good(&r->pace);
 		break;
