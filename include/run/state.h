@@ -46,8 +46,8 @@ static inline int64_t tally_fate(const struct tally *t, enum fate f)
 
 enum access {
 	ACCESS_FINE,
-	ACCESS_DOUBTED, // the last sign of life was a 401: the next event will show
-	ACCESS_DENIED, // ... and there was none: it is said, and the relay is not ready
+	ACCESS_DOUBTED,  // the last sign of life was a 401: the next event will show
+	ACCESS_DENIED,   // ... and there was none: it is said, and the relay is not ready
 	ACCESS_BY_EVENTS // ... and events were accepted all the same: it means nothing
 };
 

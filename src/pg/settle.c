@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+// What waits without blame waits for somebody to raise the sequence, or for others to be tried before it: so long at least.
+#define OTHERS_FIRST_MS 3000
+
 static bool is_marked(const struct entry *e)
 {
 	return e->fate == FATE_DELIVERED || e->fate == FATE_SUPERSEDED;
@@ -82,7 +85,9 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 	bool counted = e->verdict != VERDICT_FUTURE && e->verdict != VERDICT_RETRY_REQUEST;
 
 	if (e->fate == FATE_WAITING && !counted)
-		wait = json_integer(pace->cap_ms); // until somebody raises the sequence, or the others have shown
+		wait = json_integer(e->verdict == VERDICT_FUTURE || pace->cap_ms > OTHERS_FIRST_MS
+					    ? pace->cap_ms
+					    : OTHERS_FIRST_MS);
 	else if (e->fate == FATE_WAITING)
 		wait = json_integer(backoff_after(pace->base_ms, pace->cap_ms, e->attempts, pace->rng));
 	if (t) {

@@ -269,8 +269,9 @@ static void look_for_wakeups(struct keeper *k)
 	    ++k->unheard != UNHEARD_MAX)
 		return;
 	log_warn("wakeups_missing", kv_str("table", r->config->outbox_table),
-		 kv_str("then", "events are found by looking, as without them; a pooler in transaction mode lets "
-				"none pass: see `outboxd check`"));
+		 kv_str("then",
+			"events are found by looking, as without them; a pooler in transaction mode lets "
+			"none pass: see `outboxd check`"));
 }
 
 static void count_ended(struct keeper *k, bool ok)
