@@ -103,6 +103,7 @@ struct relay {
 	bool disproved; // other sessions settled rows since: it is one session's trouble
 	bool stopping;
 	bool on_hold;          // an operator wants it so: nothing is claimed
+	int syncing;           // clients of POST /sync that wait
 	int64_t heard_ms;      // the last word of Elasticsearch
 	bool maybe_done;       // --once: a look at every lane found nothing
 	bool asked_while_away; // --once: whether there is anything to wait for
