@@ -92,6 +92,7 @@ struct relay {
 	int64_t sequence;  // of the ids, 0 = unknown
 	bool trigger;      // the table has the wake-up trigger
 	bool test_wakeups; // the keeper listens: some other session shall notify it
+	int unheard;       // looks for that notification, in vain
 	int64_t future_said_ms, refused_said_ms;
 	int sql_empty;     // whole looks that found nothing since it failed
 	bool sql_settling; // a settlement failed: a claim that has nothing to settle proves nothing
@@ -122,6 +123,8 @@ void relay_postgres_up(struct relay *r);
 void relay_postgres_down(struct relay *r, const struct err *e, bool refused); // refused: while connecting
 // One session was refused. True: others work, so this is no outage; said once a minute.
 bool relay_session_refused(struct relay *r, const struct err *e);
+// Called from time to time: says it when no wake-up arrives.
+void relay_look_for_wakeups(struct relay *r);
 // The table was looked at. False: it cannot be used now.
 bool relay_inspected(struct relay *r, const struct inspection *found);
 // Elasticsearch did not answer (no word of HTTP: silent), or refused everything; or answered.

@@ -20,8 +20,6 @@
 #define COUNT_LEAST_MS 5000
 #define COUNT_MOST_MS 300000 // whoever was frozen in the midst of one does not know what it cost
 #define COUNT_REST 49
-// So many counts without a wake-up, though somebody sent one: none will come.
-#define UNHEARD_MAX 3
 
 #define KEEPER_STATES(X) \
 	X(OFFLINE) X(CONNECTING) X(LISTENING) X(RESTING) X(PURGING) X(COUNTING) X(ASKING) X(ROLLING_BACK)
@@ -55,7 +53,6 @@ struct keeper {
 	int64_t begun_ms;           // of the script that runs
 	int failed_counts;          // in a row
 	bool blind;                 // said that counting fails
-	int unheard;                // counts since a wake-up was due
 	struct question *first;     // asked, or next
 };
 
@@ -261,26 +258,12 @@ static int64_t count_rest_ms(const struct keeper *k, bool ok)
 	return rest_ms < COUNT_LEAST_MS ? COUNT_LEAST_MS : rest_ms > COUNT_MOST_MS ? COUNT_MOST_MS : rest_ms;
 }
 
-// Behind a transaction pooler LISTEN goes well, and nothing ever comes.
-static void look_for_wakeups(struct keeper *k)
-{
-	const struct relay *r = k->relay;
-
-	if (!r->config->relay_notify || !r->trigger || r->test_wakeups || r->pace.notified ||
-	    ++k->unheard != UNHEARD_MAX)
-		return;
-	log_warn("wakeups_missing", kv_str("table", r->config->outbox_table),
-		 kv_str("then",
-			"events are found by looking, as without them; a pooler in transaction mode lets "
-			"none pass: see `outboxd check`"));
-}
-
 static void count_ended(struct keeper *k, bool ok)
 {
 	k->count_ms = clock_boot_ms() + count_rest_ms(k, ok);
 	if (ok) {
 		health_counted(k->relay);
-		look_for_wakeups(k);
+		relay_look_for_wakeups(k->relay);
 	}
 	if (ok && k->blind)
 		log_info("count_works", kv_str("table", k->relay->config->outbox_table));
@@ -343,7 +326,6 @@ static void on_notified(void *arg)
 	if (!k->relay->pace.notified && k->relay->trigger)
 		log_info("wakeups_work", kv_str("table", k->relay->config->outbox_table));
 	k->relay->pace.notified = k->relay->trigger;
-	k->unheard = 0;
 	metrics_add(&k->relay->health.metrics, METRIC_WAKEUPS, 0, 1);
 	pace_wake(&k->relay->pace);
 	relay_kick(k->relay);

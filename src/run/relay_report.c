@@ -14,6 +14,8 @@
 #define SAY_AGAIN_MS 60000
 // So many looks at all lanes without a row: nobody has it locked, the row whose settlement failed is gone.
 #define EMPTY_LOOKS_MIN 3
+// So many counts without the wake-up that was sent: none will come.
+#define UNHEARD_MAX 3
 #define READ_ONLY "the server is read-only, a standby?"
 
 // Closes a circuit; the end of an outage is said with its length. Returns true for the first word ever of something that
@@ -62,6 +64,19 @@ bool relay_session_refused(struct relay *r, const struct err *e)
 	health_trouble(r, TROUBLE_POSTGRES, "session_refused", e->text);
 	log_warn("session_refused", kv_err(e), kv_str("then", "the others go on; connecting again"));
 	return true;
+}
+
+// Behind a transaction pooler LISTEN goes well, and nothing ever comes.
+void relay_look_for_wakeups(struct relay *r)
+{
+	bool due = r->config->relay_notify && r->trigger && !r->test_wakeups && !r->pace.notified;
+
+	r->unheard = due ? r->unheard + 1 : 0;
+	if (r->unheard == UNHEARD_MAX)
+		log_warn("wakeups_missing", kv_str("table", r->config->outbox_table),
+			 kv_str("then",
+				"events are found by looking, as without them; a pooler in transaction mode "
+				"lets none pass: see `outboxd check`"));
 }
 
 void relay_postgres_down(struct relay *r, const struct err *e, bool refused)
