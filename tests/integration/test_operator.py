@@ -69,7 +69,8 @@ class Clock:
 
 class TestStatus:
     def test_of_an_empty_table(self, cli: Outboxd) -> None:
-        assert state(cli) == {"pending": 0, "waiting": 0, "dead": 0, "oldest_pending_seconds": None, "dead_reasons": [],
+        relay = {"state": "not_asked", "url": "", "paused": False, "reasons": ["admin.listen is off"]}
+        assert state(cli) == {"relay": relay, "pending": 0, "waiting": 0, "dead": 0, "oldest_pending_seconds": None, "dead_reasons": [],
                               "rate_per_second": 0, "lanes": [], "locked_by": None, "horizon": None}
         done = cli.run("status")
         assert (done.exit_code, done.stderr) == (0, "")

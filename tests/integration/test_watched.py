@@ -1,0 +1,99 @@
+"""Who watches the relay gets what Prometheus can read, costs it next to nothing, and learns no document."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from admin import Admin, Reply
+from conftest import OutboxdFactory
+from harness import Database, Elastic, wait_until
+from helpers import dead, init, publish, publish_many, undelivered
+
+
+class TestFormats:
+    def test_prometheus_reads_openmetrics(self, ready: Any, db: Database, index: str, admin: Admin, tmp_path: Path) -> None:
+        """Its own parser of that format, in promtool, which wants a time on each sample; none is lost on the way."""
+        publish(db, index, "1", {"n": 1})
+        wait_until(lambda: undelivered(db) == 0, 30, "a delivery, for the histograms")
+        text = admin.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0").text
+        samples = [line for line in text.splitlines() if not line.startswith("#")]
+        now = int(time.time())
+        timed = "".join(f"{line} {now}\n" if line in samples else f"{line}\n" for line in text.splitlines())
+        (tmp_path / "metrics").write_text(timed)
+
+        done = subprocess.run(["promtool", "tsdb", "create-blocks-from", "openmetrics", tmp_path / "metrics", tmp_path / "tsdb"],
+                              text=True, capture_output=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        dumped = subprocess.run(["promtool", "tsdb", "dump", tmp_path / "tsdb"], text=True, capture_output=True).stdout
+        assert len(dumped.splitlines()) == len(samples) > 80
+        assert '"outboxd_events_total"' in dumped and '"outboxd_delivery_seconds_bucket"' in dumped
+
+        broken = subprocess.run(["promtool", "tsdb", "create-blocks-from", "openmetrics", "/dev/stdin", tmp_path / "none"],
+                                input=timed.replace("# EOF\n", ""), text=True, capture_output=True)
+        assert broken.returncode != 0, "promtool reads anything"
+
+
+class TestCost:
+    SCRAPES = 500
+
+    @pytest.mark.time_limit(180)
+    def test_of_a_scrape(self, ready: Any, db: Database, admin: Admin) -> None:
+        """Ten a second must not cost a drain 1% of its rate: so 1 ms of the loop's time each, at most, and no question to
+        PostgreSQL. Time of the processor, which a busy machine does not stretch; with sanitizers it is several times the real."""
+        with db.connect() as holder:
+            holder.execute("BEGIN")
+            holder.execute("LOCK TABLE outbox")  # whoever asked it for each scrape would have no answers
+            began = ready.cpu_seconds()
+            for _ in range(self.SCRAPES):
+                assert admin.ask("/metrics").status == 200
+            each = (ready.cpu_seconds() - began) / self.SCRAPES
+        assert each < 0.001
+
+
+class TestSync:
+    def test_what_comes_later_is_not_waited_for(self, ready: Any, db: Database, elastic: Elastic, index: str,
+                                                admin: Admin) -> None:
+        indexes = [index, f"{index}-later"]
+        for name in indexes:
+            elastic.create_index(name)
+            elastic.call("PUT", f"/{name}/_settings", {"index.blocks.write": True})
+        try:
+            publish(db, index, "1", {"n": 1})
+            wait_until(lambda: admin.metric("outboxd_paused_indexes") == 1, 30, "the event to be held back")
+            replies: list[Reply] = []
+            thread = threading.Thread(target=lambda: replies.append(admin.ask("/sync?timeout=60s", "POST", timeout=90)))
+            thread.start()
+            wait_until(lambda: db.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%head.id <= $1%%' "
+                                        "AND pid <> pg_backend_pid()"), 30, "a first look, after that at what there is")
+            publish(db, indexes[1], "2", {"n": 2})
+            wait_until(lambda: admin.metric("outboxd_paused_indexes") == 2, 30, "the later one to be held back too")
+            assert not replies
+            elastic.call("PUT", f"/{index}/_settings", {"index.blocks.write": None})
+            thread.join(90)
+            assert replies[0].status == 200 and replies[0].json["done"] is True and replies[0].json["delivered"] == 1
+            assert undelivered(db) == 1
+        finally:
+            elastic.delete_index(indexes[1])
+
+
+class TestDocuments:
+    def test_an_expression_that_fails_quotes_no_document(self, db: Database, outboxd: OutboxdFactory, elastic: Elastic, index: str,
+                                                         admin: Admin) -> None:
+        """PostgreSQL does quote it; that is for whoever asks for the dead letter."""
+        daemon = outboxd(admin_listen=admin.listen, log_level="debug", outbox_routing="(o.data->>'price')::int::text")
+        init(daemon)
+        daemon.start()
+        daemon.wait_log("elasticsearch_connected")
+        publish(db, index, "bad", {"price": "a-s3cret-word"})
+        publish_many(db, index, [(str(n), {"price": n}) for n in range(3)])
+        wait_until(lambda: admin.metric("outboxd_dead_events") == 1 and undelivered(db) == 1, 30, "the dead letter")
+        told = [admin.ask(path).text for path in ("/", "/metrics", "/status", "/readyz")]
+        told += [daemon.run("status").stdout, daemon.terminate().stderr]
+        assert "a-s3cret-word" in str(dead(db)) and "mapping_expression_failed" in told[-1]
+        assert not [text for text in told if "s3cret" in text]
