@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,49 @@ class TestSync:
             elastic.delete_index(indexes[1])
 
 
+SICK = "a-s3cret-word"
+
+
 class TestDocuments:
-    def test_an_expression_that_fails_quotes_no_document(self, db: Database, outboxd: OutboxdFactory, elastic: Elastic, index: str,
-                                                         admin: Admin) -> None:
-        """PostgreSQL does quote it; that is for whoever asks for the dead letter."""
-        daemon = outboxd(admin_listen=admin.listen, log_level="debug", outbox_routing="(o.data->>'price')::int::text")
+    """PostgreSQL quotes what it cannot read; that is for whoever asks for a dead letter."""
+
+    @pytest.fixture
+    def told(self, db: Database, outboxd: OutboxdFactory, admin: Admin) -> Callable[[], list[str]]:
+        daemon = outboxd(admin_listen=admin.listen, log_level="debug", outbox_routing="(o.data->>'price')::int::text",
+                         retry_cap="300ms")
         init(daemon)
         daemon.start()
         daemon.wait_log("elasticsearch_connected")
-        publish(db, index, "bad", {"price": "a-s3cret-word"})
+
+        def everything() -> list[str]:
+            texts = [admin.ask(path).text for path in ("/", "/metrics", "/status", "/readyz")]
+            return [*texts, daemon.run("status").stdout, daemon.terminate().stderr]
+
+        return everything
+
+    def test_an_expression_that_fails_on_one(self, told: Callable[[], list[str]], db: Database, index: str,
+                                             admin: Admin) -> None:
+        publish(db, index, "bad", {"price": SICK})
         publish_many(db, index, [(str(n), {"price": n}) for n in range(3)])
         wait_until(lambda: admin.metric("outboxd_dead_events") == 1 and undelivered(db) == 1, 30, "the dead letter")
-        told = [admin.ask(path).text for path in ("/", "/metrics", "/status", "/readyz")]
-        told += [daemon.run("status").stdout, daemon.terminate().stderr]
-        assert "a-s3cret-word" in str(dead(db)) and "mapping_expression_failed" in told[-1]
-        assert not [text for text in told if "s3cret" in text]
+        texts = told()
+        assert SICK in str(dead(db)) and "mapping_expression_failed" in texts[-1]
+        assert not [text for text in texts if SICK in text]
+
+    def test_an_expression_that_fails_on_all(self, told: Callable[[], list[str]], db: Database, index: str,
+                                             admin: Admin) -> None:
+        publish_many(db, index, [(str(n), {"price": SICK}) for n in range(50)])
+        wait_until(lambda: "every one of" in admin.ask("/readyz").text, 30, "the reason")
+        texts = told()
+        assert "event=sql_failed" in texts[-1] and "`outboxd check` says which" in texts[-1] and not dead(db)
+        assert not [text for text in texts if SICK in text]
+
+    def test_a_trigger_that_fails_on_a_mark(self, told: Callable[[], list[str]], db: Database, index: str, admin: Admin) -> None:
+        db.execute("CREATE FUNCTION count_prices() RETURNS trigger LANGUAGE plpgsql AS "
+                   "$$BEGIN PERFORM (NEW.data->>'title')::int; RETURN NEW; END$$; "
+                   "CREATE TRIGGER prices BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION count_prices()")
+        publish(db, index, "1", {"price": 1, "title": SICK})
+        wait_until(lambda: "fails on the data of a row (SQLSTATE 22P02)" in admin.ask("/readyz").text, 30, "the reason")
+        texts = told()
+        assert "event=sql_failed" in texts[-1]
+        assert not [text for text in texts if SICK in text]
