@@ -58,7 +58,7 @@ def test_paused_and_forgotten(db: Database, outboxd: OutboxdFactory, tmp_path: P
     command = line.partition(" -> ")[2]
     assert f"Let it go on: {command}\n" in text
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert done.stdout == '{"paused":false}', done.stderr
+    assert json.loads(done.stdout) == {"paused": False}, done.stderr
 
     assert "is ready" in status(daemon)[0]
 
