@@ -62,7 +62,8 @@ static void check_relay(struct checkup *c)
 		relay_says_resume(&says, c->config, &advice);
 	} else if (says.state == RELAY_NOT_READY) {
 		state = FINDING_AWAY;
-		buf_adds(&advice, "it tries again by itself; its log says more: journalctl -u outboxd");
+		buf_adds(&advice,
+			 "what is found below, or its log (journalctl -u outboxd); it tries again by itself");
 	} else if (says.state == RELAY_SILENT) {
 		state = FINDING_PROBLEM;
 		buf_adds(&advice, "systemctl restart outboxd, unless systemd does it by itself");
