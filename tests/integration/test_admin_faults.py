@@ -407,11 +407,11 @@ class TestStrangeRows:
         assert reply.status == 500 and "ask for less" in reply.text
         assert len(admin.get("/dead?limit=100")["dead"]) == 100
 
-    def test_a_long_trouble_is_cut_between_characters(self, ready: Any, db: Database, admin: Admin) -> None:
+    def test_a_long_trouble_is_cut_between_characters(self, ready: Any, db: Database, index: str, admin: Admin) -> None:
         name = "ä" * 200
         db.execute(REFUSE.replace("'no'", f"'{name}'"))
         db.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()")
-        publish(db, "y", "1", {"n": 1})
+        publish(db, index, "1", {"n": 1})
         ready.wait_log("sql_failed")
         assert admin.ask("/readyz").text == f"PostgreSQL refuses: {name[:127]}\n"
         assert name[:127] in json.dumps(admin.get("/status")["reasons"], ensure_ascii=False)

@@ -352,7 +352,9 @@ def test_paused_and_forgotten(at_work: Operator) -> None:
     write(op, 42, 2)
 
     op.sees("lag-ready")
-    assert "pending    1\n" in op.run("lag-status")
+    printed = op.run("lag-status")
+    assert "pending    1\n" in printed and ": paused by an operator\n" in printed
+    assert "paused by an operator -> curl -X POST" in op.run("check")
     op.sees("resume")
 
     wait_whole(op)

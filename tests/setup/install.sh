@@ -8,9 +8,9 @@ set -euo pipefail
 
 # "a|b" means: any of these will do; if none is installed, take the first that the release has.
 build=(gcc cmake ninja-build pkg-config libpq-dev libcurl4-openssl-dev libjansson-dev libev-dev libmicrohttpd-dev zlib1g-dev
-	uthash-dev)
+	uthash-dev python3)
 demo=("${build[@]}" postgresql maven 'openjdk-21-jre-headless|openjdk-17-jre-headless|default-jre-headless'
-	python3 python3-psycopg)
+	python3-psycopg)
 test=("${demo[@]}" 'clang-19|clang' 'libclang-rt-19-dev|libclang-rt-dev' 'clang-format-19|clang-format'
 	'clang-tidy-19|clang-tidy' libcmocka-dev python3-pytest spin valgrind 'nginx-light|nginx' pgbouncer git
 	'chromium|chromium-browser' 'chromium-driver|chromium-chromedriver' python3-selenium prometheus python3-yaml)
