@@ -10,10 +10,10 @@ RUN tests/setup/install.sh build && apt-get -qq -y --no-install-recommends insta
 COPY CMakeLists.txt CMakePresets.json LICENSE ./
 COPY cmake cmake
 COPY include include
-COPY packaging packaging
 COPY sql sql
 COPY src src
 RUN cmake --preset package && cmake --build --preset package --target outboxd
+COPY packaging/container packaging/container
 RUN packaging/container/root.sh build/package/src/cmd/outboxd /image
 
 FROM scratch

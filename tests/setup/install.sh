@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, the demo or the tests need on Debian 12/13 or Ubuntu 24.04.
 #
-#   tests/setup/install.sh build|demo|test|systemd
+#   tests/setup/install.sh build|demo|test|systemd|containers
 #
 # Each profile contains the one before it. Does nothing, and asks nothing of the network, when all is there.
 set -euo pipefail
@@ -15,6 +15,7 @@ test=("${demo[@]}" 'clang-19|clang' 'libclang-rt-19-dev|libclang-rt-dev' 'clang-
 	'clang-tidy-19|clang-tidy' libcmocka-dev python3-pytest spin valgrind 'nginx-light|nginx' pgbouncer git
 	'chromium|chromium-browser' 'chromium-driver|chromium-chromedriver' python3-selenium prometheus python3-yaml)
 systemd=("${test[@]}" podman runc debootstrap) # tests/systemd/run
+containers=("${systemd[@]}" buildah netavark aardvark-dns iptables docker-compose python3-venv) # tests/containers/run
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -94,7 +95,8 @@ build) wanted=("${build[@]}") ;;
 demo) wanted=("${demo[@]}") ;;
 test) wanted=("${test[@]}") ;;
 systemd) wanted=("${systemd[@]}") ;;
-*) die "usage: $0 build|demo|test|systemd" ;;
+containers) wanted=("${containers[@]}") ;;
+*) die "usage: $0 build|demo|test|systemd|containers" ;;
 esac
 command -v apt-get >/dev/null || die 'this script knows apt-get only; install by hand: '"${wanted[*]}"
 
