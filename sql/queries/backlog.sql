@@ -8,11 +8,12 @@ SELECT (SELECT count(*) FROM {table} o WHERE o.processed = false AND o.dead_at I
        (SELECT count(*) FROM {table} o
         WHERE o.processed = false AND o.error IS NOT NULL AND o.dead_at IS NULL AND o.retry_at > now()),
        (SELECT count(*) FROM dead),
-       (SELECT greatest(0, extract(epoch FROM clock_timestamp() - min(head.created_at) FILTER (WHERE isfinite(head.created_at))))::float8
+       (SELECT CASE WHEN oldest IS NOT NULL THEN greatest(0, extract(epoch FROM clock_timestamp() - oldest)) END::float8
+        FROM (SELECT min(head.created_at) FILTER (WHERE isfinite(head.created_at)) AS oldest
         FROM generate_series(0, 15) AS lane(number)
         CROSS JOIN LATERAL (
 		SELECT o.created_at FROM {table} o
 		WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = lane.number
-		ORDER BY ({id}) LIMIT 1) AS head),
+		ORDER BY ({id}) LIMIT 1) AS head) AS heads),
        (SELECT coalesce(json_agg(json_build_object('type', r.type, 'count', r.count, 'first_id', r.first_id)), '[]')::text
         FROM (SELECT type, count(*), min(id) AS first_id FROM dead GROUP BY type ORDER BY 2 DESC LIMIT 20) AS r)
