@@ -187,6 +187,22 @@ def test_the_readme_leads_to_every_document() -> None:
     assert set(DOCUMENTS) - {"README.md"} <= linked, sorted(set(DOCUMENTS) - linked)
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_that_a_document_names(document: str) -> None:
+    named = set(re.findall(r"`\.?/?((?:tests|sql|packaging|src|include|cmake)/[\w./@-]*\w)", read(document)))
+    assert {path for path in named if "NNNN" not in path and not (ROOT / path).exists()} == set()
+
+
+@pytest.mark.parametrize("document", ["docs/ARCHITECTURE.md", "docs/GUARANTEES.md", "docs/MODEL.md", "docs/PERFORMANCE.md"])
+def test_every_name_of_the_code_that_a_document_has(document: str) -> None:
+    """`function_name` and `file.c`: in the code, or a setting of a server that the code or a test uses."""
+    files = [file for folder in ("src", "include", "sql", "tests") for file in (ROOT / folder).rglob("*.*")
+             if file.suffix in (".c", ".h", ".sql", ".py", ".def", ".txt", ".pml")]
+    code = "\n".join(file.read_text() for file in files) + " ".join(file.name for file in files)
+    for name in set(re.findall(r"`([a-z]\w*_\w+|\w+\.(?:c|h|sql|def))`", read(document))):
+        assert name.removeprefix("unit_") in code, f"{document} names {name}"
+
+
 @pytest.mark.parametrize("document", ["RELIABILITY.md", "GUARANTEES.md", "VERDICTS.md", "COMPARISON.md"])
 def test_every_test_that_a_document_names(document: str) -> None:
     named = set(re.findall(r"`(test_\w+)`", read(f"docs/{document}")))

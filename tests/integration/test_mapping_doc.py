@@ -43,8 +43,8 @@ def test_a_table_of_your_own(op: Operator) -> None:
 
 def test_nested_documents_from_a_view(op: Operator) -> None:
     op.daemon.settings.update(op.settings("nested"))
-    init(op.daemon)
     op.run("view")
+    init(op.daemon)
     op.run("view-event")
     drain(op.daemon)
     assert documents(op) == {"42": {"name": "Brass lamp", "variants": [{"sku": "L-1", "price": 19.9},
