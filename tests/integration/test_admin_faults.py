@@ -233,20 +233,26 @@ class TestReadiness:
             daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=elastic.url, retry_cap="1s")
             init(daemon)
             daemon.start()
-            daemon.wait_log("elasticsearch_away", timeout=20)
-            assert admin.ask("/readyz").text == "Elasticsearch is away: HTTP 401 security_exception: unable\n"
+            daemon.wait_log("elasticsearch_denies", timeout=20)
+            assert admin.ask("/readyz").text == "Elasticsearch denies access: HTTP 401 security_exception: unable\n"
             allowed.set()
             wait_ready(admin)
+            assert not daemon.logs("elasticsearch_away")
 
     def test_a_proxy_that_lets_only_bulk_requests_through(self, db: Database, outboxd: OutboxdFactory, index: str,
                                                           admin: Admin) -> None:
         with ScriptedElastic((), lambda request: Answer(status=401, body="")) as elastic:
-            daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=elastic.url, retry_cap="1s")
+            daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=elastic.url, retry_cap="1h")
             init(daemon)
             daemon.start()
-            daemon.wait_log("elasticsearch_away", timeout=20)
+            daemon.wait_log("elasticsearch_denies", timeout=20)
             publish(db, index, "1", {"n": 1})
-            wait_until(lambda: undelivered(db) == 0, 20, "its delivery")
+            wait_until(lambda: undelivered(db) == 0, 20, "its delivery")  # though the next attempt may be an hour away
+            wait_ready(admin)
+            signs = len(elastic.requests)
+            wait_until(lambda: len(elastic.requests) > signs, 20, "the next sign of life")
+            assert admin.ask("/readyz").status == 200
+            assert len(daemon.logs("elasticsearch_denies")) == 1 and not daemon.logs("elasticsearch_away")
 
     def test_the_servers_own_words_need_the_token(self, db: Database, outboxd: OutboxdFactory, tmp_path: Any) -> None:
         (tmp_path / "token").write_text("s3cret\n")
