@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from markdown import Block, missing, named
+from documents import Block, missing, named
 
 from harness import Database, Elastic, Outboxd, wait_until
 from harness.outboxd import INHERITED, SANITIZER_REPORTS, binary

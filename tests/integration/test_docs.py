@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from markdown import COMMANDS, DOCUMENTS, ROOT, Block, anchors, blocks, links, missing, prose, read
+from documents import COMMANDS, DOCUMENTS, ROOT, Block, anchors, blocks, links, missing, prose, read
 
 from harness.outboxd import binary
 
@@ -149,7 +149,7 @@ def test_what_is_run_elsewhere_is_run_there() -> None:
     names = {(document, block.name): block for document in DOCUMENTS for block in blocks(document)}
     assert set(RUN_ELSEWHERE) | DRAWINGS <= set(names), "a block that is no more"
     for place, run in RUN_ELSEWHERE.items():
-        words = re.compile(rf"(?<![\w-]){re.escape(run.words)}(?!\w)")
+        words = re.compile(rf"(?<![\w-]){re.escape(run.words)}(?:(?<!\w)|(?!\w))")
         assert words.search(names[place].text), f"{names[place]} has no {run.words}"
         assert words.search((ROOT / run.test).read_text()), f"{run.test} does not run {run.words}"
 

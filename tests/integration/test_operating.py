@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import OutboxdFactory
 from helpers import init, publish, undelivered
-from markdown import ROOT, read
+from documents import ROOT, read
 from shell import Operator, newcomer
 
 from harness import Database, Elastic

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from markdown import Block, missing
+from documents import Block, missing
 from shell import Newcomer, Typist, newcomer
 
 from harness import Elastic, Postgres
