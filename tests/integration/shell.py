@@ -26,7 +26,7 @@ PROGRAMS = {
     "journalctl": "#!/bin/sh\ncat {folder}/journal\n",
     "systemctl": "#!/bin/sh\nif [ $1 = is-active ]; then cat {folder}/active; exit; fi\necho \"$@\" >> {folder}/orders\n",
 }
-NO_COMMAND = re.compile(r"command not found|syntax error|ERROR: |unknown option|option .* is ambiguous|No such file")
+NO_COMMAND = re.compile(r"command not found|syntax error|ERROR: |unknown option|option .* is ambiguous")
 BLOCK_TIMEOUT = 90
 
 

@@ -13,7 +13,7 @@ import pytest
 from documents import Block, missing
 from shell import Newcomer, Typist, newcomer
 
-from harness import Elastic, Postgres
+from harness import Elastic, Postgres, wait_until
 from harness.outboxd import ROOT, binary
 from harness.ports import HOST, free_port
 
@@ -44,7 +44,7 @@ def test_the_tutorial_from_nothing_to_the_first_product_found(machine: Newcomer)
     machine.run("publish")
     machine.comes_to_see("found")
     print(f"from the first line to the first product found: {time.monotonic() - began:.1f} s")
-    assert "(0 rows)" in machine.run("undelivered")
+    wait_until(lambda: "(0 rows)" in machine.run("undelivered"), 30, "an empty outbox")
 
 
 class Visitor(Typist):
