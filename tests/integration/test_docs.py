@@ -24,6 +24,8 @@ from harness.outboxd import binary
 TESTS = Path(__file__).resolve().parent
 DEFINED = set(re.findall(r"def (test_\w+)", "".join(file.read_text() for file in TESTS.glob("test_*.py"))))
 FILES = {file.stem for file in TESTS.glob("test_*.py")}
+UNITS = {f"unit_{file.stem.removeprefix('test_')}" for file in ROOT.glob("tests/unit/test_*.c")}
+FUZZERS = {file.stem for file in ROOT.glob("tests/fuzz/fuzz_*.c")}
 
 # Who types the commands of a document.
 TYPED_BY = {
@@ -206,8 +208,8 @@ def test_every_name_of_the_code_that_a_document_has(document: str) -> None:
 
 @pytest.mark.parametrize("document", ["RELIABILITY.md", "GUARANTEES.md", "VERDICTS.md", "COMPARISON.md"])
 def test_every_test_that_a_document_names(document: str) -> None:
-    named = set(re.findall(r"`(test_\w+)`", read(f"docs/{document}")))
-    assert named <= DEFINED | FILES, sorted(named - DEFINED - FILES)
+    named = set(re.findall(r"`((?:test|unit|fuzz)_\w+)`", read(f"docs/{document}")))
+    assert sorted(named - DEFINED - FILES - UNITS - FUZZERS) == []
 
 
 def test_the_matrix_names_many() -> None:
