@@ -88,6 +88,7 @@ struct relay {
 	int64_t unfit_ms;  // ... and found so for the last time
 	bool stopping;
 	bool on_hold;          // an operator wants it so: nothing is claimed
+	int syncing;           // clients of POST /sync that wait
 	int64_t heard_ms;      // the last word of Elasticsearch
 	bool maybe_done;       // --once: a look at every lane found nothing
 	bool asked_while_away; // --once: whether there is anything to wait for

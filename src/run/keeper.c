@@ -213,7 +213,8 @@ static bool on_row(void *arg, int step, const struct pg_result *res, int row)
 	if (k->state == K_PURGING && step == PURGE_STEP_ROWS)
 		outbox_read_purge(res, row, &k->purge);
 	else if (k->state == K_COUNTING)
-		survey_read(res, step, row, &k->relay->health.backlog, &k->relay->health.holder);
+		survey_read(res, step, row, &k->relay->health.counting.backlog,
+			    &k->relay->health.counting.holder);
 	else if (k->state == K_ASKING && step == SURVEY_STEP_ANSWER && k->first->row)
 		k->first->row(k->first->arg, res);
 	return true;
@@ -258,8 +259,10 @@ static void count_ended(struct keeper *k, bool ok)
 	if (ok && k->blind)
 		log_info("count_works", kv_str("table", k->relay->config->outbox_table));
 	k->failed_counts = ok ? 0 : k->failed_counts + 1;
-	// A session that was lost is told of by the workers, a table that is no more by the inspection.
-	if (!ok && !k->blind && (k->failed_counts > 1 || k->error.sqlstate[0]) && !k->relay->unfit) {
+	// A session that was lost is told of by the workers, a table that is none, or not yet looked at, by the inspection.
+	if (!ok && (k->relay->unfit || !k->relay->inspected))
+		return;
+	if (!ok && !k->blind && (k->failed_counts > 1 || k->error.sqlstate[0])) {
 		health_trouble(k->relay, TROUBLE_COUNTING, "count_failed", k->error.text);
 		log_warn("count_failed", kv_err(&k->error),
 			 kv_str("then", "/metrics and /status show the last count; trying again"));
@@ -300,6 +303,8 @@ static void on_done(void *arg, const struct script_result *result)
 	bool standby = !result->ok && strcmp(result->error.sqlstate, "25006") == 0;
 
 	k->error = result->error;
+	if (k->state == K_ASKING)
+		k->first->unsure = false;
 	script_ended(k, result->ok);
 	dispatch(k, result->ok ? KE_DONE : standby && k->state == K_LISTENING ? KE_STANDBY : KE_FAILED);
 }
@@ -433,7 +438,7 @@ void keeper_forget(struct keeper *k, struct question *q)
 {
 	q->row = NULL;
 	q->done = NULL;
-	if (k->state == K_ASKING && q == k->first)
+	if (q->unsure)
 		return; // it is under way
 	for (struct question **at = &k->first; *at; at = &(*at)->next) {
 		if (*at != q)
@@ -448,6 +453,8 @@ static void ask_now(struct keeper *k)
 {
 	struct question *q = k->first;
 
+	q->unsure = true;
+	q->begun_ms = clock_boot_ms();
 	survey_ask(k->survey, k->conn, q->what, q->number, q->ids);
 }
 
