@@ -8,7 +8,7 @@ SELECT (SELECT count(*) FROM {table} o WHERE o.processed = false AND o.dead_at I
        (SELECT count(*) FROM {table} o
         WHERE o.processed = false AND o.error IS NOT NULL AND o.dead_at IS NULL AND o.retry_at > now()),
        (SELECT count(*) FROM dead),
-       (SELECT CASE WHEN count(*) > 0 THEN greatest(0, extract(epoch FROM clock_timestamp() - min(head.created_at))) END::float8
+       (SELECT extract(epoch FROM clock_timestamp() - min(head.created_at))::float8
         FROM generate_series(0, 15) AS lane(number)
         CROSS JOIN LATERAL (
 		SELECT o.created_at FROM {table} o

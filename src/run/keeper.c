@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "run/diagram.h"
 #include "run/service.h"
 #include "run/state.h"
 
@@ -381,10 +382,13 @@ void keeper_start(struct keeper *k)
 
 void keeper_print_fsm(FILE *out)
 {
-	fprintf(out, "stateDiagram-v2\n    [*] --> OFFLINE\n");
-	for (size_t i = 0; i < array_len(rules); i++)
-		fprintf(out, "    %s --> %s : %s\n", state_names[rules[i].from], state_names[rules[i].to],
-			event_names[rules[i].on]);
+	struct arrow arrows[array_len(rules)];
+
+	for (size_t i = 0; i < array_len(arrows); i++)
+		arrows[i] = (struct arrow){ .from = state_names[rules[i].from],
+					    .to = state_names[rules[i].to],
+					    .on = event_names[rules[i].on] };
+	diagram_print(out, arrows, array_len(arrows));
 }
 
 static void connect_now(struct keeper *k)
