@@ -177,7 +177,7 @@ static bool reason_matches(const char *pattern, const char *reason)
 	if (strcmp(pattern, "^$") == 0)
 		return reason[0] == '\0';
 	if (pattern[0] == '^')
-		return strncmp(reason, pattern + 1, strlen(pattern + 1)) == 0;
+		return strncmp(reason, pattern + 1, strlen(pattern) - 1) == 0;
 	return strstr(reason, pattern) != NULL;
 }
 

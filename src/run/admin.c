@@ -278,8 +278,10 @@ static void on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	for (struct client *c = a->clients; c; c = c->next) {
-		if (!c->waits && now_ms - c->since_ms > REQUEST_MAX_MS)
-			shutdown(socket_of(c->connection), SHUT_RDWR);
+		int fd = socket_of(c->connection);
+
+		if (!c->waits && now_ms - c->since_ms > REQUEST_MAX_MS && fd >= 0)
+			shutdown(fd, SHUT_RDWR);
 	}
 	let_go_of_the_gone(a);
 	run(a); // a place that became free is only given away by the run after the one that freed it
@@ -314,6 +316,7 @@ static enum MHD_Result send_answer(struct request *q)
 
 	if (q->x.body.full)
 		answers_say(&q->x, 500, ANSWER_TOO_LARGE);
+	// NOLINTNEXTLINE(performance-no-int-to-ptr): it copies, but its parameter is not const
 	response = MHD_create_response_from_buffer(q->x.body.len, (void *)(uintptr_t)buf_str(&q->x.body),
 						   MHD_RESPMEM_PERSISTENT); // until on_completed
 	if (!response)

@@ -30,7 +30,7 @@ static struct addrinfo *resolve(const char *listen, struct err *e)
 	}
 
 	bool brackets = listen[0] == '[' && colon[-1] == ']';
-	auto_free char *host = mem_strndup(listen + brackets, (size_t)(colon - listen) - 2 * brackets);
+	auto_free char *host = mem_strndup(listen + brackets, (size_t)(colon - listen) - (brackets ? 2 : 0));
 
 	code = getaddrinfo(host, colon + 1, &hints, &found);
 	if (code != 0)
