@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the parts tell the relay: each change is said once, a failure that goes on is counted.
 #include "base/log.h"
+#include "pg/outbox.h"
 #include "pg/sqlstate.h"
 #include "run/state.h"
 #include "run/worker.h"
@@ -89,6 +90,9 @@ static bool unfit(struct relay *r, enum err_kind kind, const char *why, const ch
 
 bool relay_inspected(struct relay *r, const struct inspection *found)
 {
+	if (found->server_version < POSTGRES_OLDEST)
+		return unfit(r, ERR_CONFIG, "this PostgreSQL is too old for outboxd",
+			     "upgrade it to 13 or later; looking again");
 	if (!found->table_exists)
 		return unfit(r, ERR_CONFIG, "the table does not exist", "run `outboxd init`; looking again");
 	if (!found->columns_complete)

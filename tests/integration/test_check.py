@@ -376,7 +376,17 @@ def test_a_wrong_clock_of_elasticsearch(ready: OutboxdFactory) -> None:
 
 def test_opensearch_is_named(ready: OutboxdFactory) -> None:
     with scripted({"/": {"version": {"number": "3.3.0", "distribution": "opensearch"}}}) as server:
-        assert "opensearch 3.3.0" in ready(elasticsearch_url=server.url).run("check").stdout
+        assert "OpenSearch 3.3.0" in ready(elasticsearch_url=server.url).run("check").stdout
+
+
+@pytest.mark.parametrize("version,call,words", [
+    ({"number": "6.8.23"}, problem, ["Elasticsearch 6.8.23 is too old", "7.17 or later"]),
+    ({"number": "7.10.2"}, warning, ["Elasticsearch 7.10.2 is older than", "7.17"]),
+    ({"number": "1.3.20", "distribution": "opensearch"}, warning, ["OpenSearch 1.3.20 is older than", "2.0"]),
+])
+def test_old_versions(version: dict[str, str], call: Any, words: list[str], ready: OutboxdFactory) -> None:
+    with scripted({"/": {"version": version}}) as server:
+        call(ready(elasticsearch_url=server.url).run("check"), *words)
 
 
 def test_a_server_that_never_answers(ready: OutboxdFactory) -> None:
