@@ -17,6 +17,8 @@ OF_POSTGRES = ("delivery", "crash", "cut", "init", "mapping", "dead", "check", "
 OF_SEARCH = ("delivery", "crash", "outage", "stubborn", "verdicts", "verdicts_secure", "tombstones", "dead", "check",
              "check_secure", "probe", "auth", "tls_elastic", "trace")
 QUICK = ("delivery",)
+# Below what is supported: refused with a sentence.
+TOO_OLD = (12, PARTNER_SEARCH)
 
 
 class Row(NamedTuple):
@@ -37,6 +39,8 @@ class Row(NamedTuple):
             search is None or f"{self.search}.".startswith(f"{search}."))
 
     def files(self, quick: bool) -> list[str]:
+        if self == TOO_OLD:
+            return ["tests/matrix/test_refused.py"]
         names = set(QUICK)
         if not quick and self.search == PARTNER_SEARCH:
             names |= set(OF_POSTGRES)
@@ -48,7 +52,7 @@ class Row(NamedTuple):
 def rows(cross: bool) -> list[Row]:
     if cross:
         return [Row(postgres, search) for postgres in POSTGRES for search in SEARCH]
-    made = [Row(postgres, PARTNER_SEARCH) for postgres in POSTGRES]
+    made = [Row(*TOO_OLD)] + [Row(postgres, PARTNER_SEARCH) for postgres in POSTGRES]
     return made + [Row(PARTNER_POSTGRES, search) for search in SEARCH if search != PARTNER_SEARCH]
 
 
