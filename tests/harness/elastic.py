@@ -158,6 +158,17 @@ class Elastic(ElasticClient):
     def is_opensearch(self) -> bool:
         return self.product == "opensearch"
 
+    @property
+    def parsing_error(self) -> str:
+        """How it calls a document that the mapping refuses."""
+        is_new = not self.is_opensearch and self.version >= (8, 8)
+        return "document_parsing_exception" if is_new else "mapper_parsing_exception"
+
+    @property
+    def rejection(self) -> str:
+        """How it says that it is too busy."""
+        return "rejected_execution_exception" if self.is_opensearch else "es_rejected_execution_exception"
+
     def cpu_seconds(self) -> float:
         return process.tree_cpu_seconds(self._running().pid)
 
