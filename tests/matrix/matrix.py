@@ -107,9 +107,12 @@ def show(result: Result) -> None:
 
 
 def show_exemptions(chosen: list[Row]) -> None:
-    for row in chosen:
-        for exemption in exempt(row):
-            print(f"does not apply to PostgreSQL {row.postgres}, {row.search}: {exemption.test}: {exemption.reason}")
+    for exemption in EXEMPTIONS:
+        without = [row for row in chosen if exemption.applies(row)]
+        names = (f"PostgreSQL {row.postgres} with {row.search}" for row in without)
+        if without:
+            where = "every row" if without == chosen else ", ".join(names)
+            print(f"not run: {exemption.test}: {exemption.reason} ({where})")
 
 
 def read_only(text: str | None) -> dict[str, str]:
