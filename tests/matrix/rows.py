@@ -46,7 +46,8 @@ class Row(NamedTuple):
             names |= set(OF_POSTGRES)
         if not quick and self.postgres == PARTNER_POSTGRES:
             names |= set(OF_SEARCH)
-        return [f"tests/integration/test_{name}.py" for name in sorted(names)]
+        newer = ["tests/matrix/test_from_17.py"] if self.postgres >= 17 else []
+        return [f"tests/integration/test_{name}.py" for name in sorted(names)] + newer
 
 
 def rows(cross: bool) -> list[Row]:
