@@ -163,6 +163,14 @@ def test_the_table_could_be_better(statement: str, words: list[str], ready: Outb
     warning(ready().run("check"), "table ", *words)
 
 
+def test_idle_sessions_are_ended(ready: OutboxdFactory, postgres: Postgres, db: Database) -> None:
+    if postgres.version < 14:
+        assert "the server ends no idle session" in ready().run("check").stdout
+        return
+    db.execute(f"ALTER DATABASE {db.name} SET idle_session_timeout = '10min'")
+    warning(ready().run("check"), "table ", "idle_session_timeout", "ALTER ROLE postgres SET idle_session_timeout = 0")
+
+
 def test_nobody_wants_wakeups(ready: OutboxdFactory, db: Database) -> None:
     db.execute("DROP TRIGGER outboxd_notify ON outbox")
     assert lines(ready(relay_notify=False).run("check"), "WARNING") == []

@@ -83,19 +83,27 @@ def run(row: Row, tests: list[str], quick: bool, more: list[str]) -> Result:
     result.exempted = sum(test.partition("::")[0] in files and any(map(test.startswith, without)) for test in tests)
     environment = {**os.environ, "OUTBOXD_PG_BIN": str(program.parent), "OUTBOXD_ES_VERSION": row.search}
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        # A file that is exempted whole is left out: deselecting all its tests would still start its servers.
-        kept = [file for file in files if file not in without]
-        command = [*PYTEST, "-q", f"--junitxml={report}", *(f"--deselect={name}" for name in without), *more, *kept]
-        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True)
-        read_report(report, result)
-    result.exit_code = done.returncode
+    kept = [file for file in files if file not in without]
+    output = ""
+    # Each folder has its own conftest.py, and Python one module of a name.
+    for folder in sorted({Path(file).parent for file in kept}):
+        command = [*PYTEST, "-q", *(f"--deselect={name}" for name in without), *more,
+                   *(file for file in kept if Path(file).parent == folder)]
+        output += run_pytest(command, environment, result)
     result.seconds = round(time.monotonic() - began)
     if not result.ok:
-        print(done.stdout[-60_000:])
+        print(output[-60_000:])
     return result
+
+
+def run_pytest(command: list[str], environment: dict[str, str], result: Result) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        done = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+        read_report(report, result)
+    result.exit_code = result.exit_code or done.returncode
+    return done.stdout
 
 
 def show(result: Result) -> None:
