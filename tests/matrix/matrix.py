@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from rows import EXEMPTIONS, Row, exempt, rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+LOGS = ROOT / "build" / "matrix"  # what pytest prints of each row
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-c", "tests/pytest.ini"]
 
 
@@ -84,26 +85,27 @@ def run(row: Row, tests: list[str], quick: bool, more: list[str]) -> Result:
     environment = {**os.environ, "OUTBOXD_PG_BIN": str(program.parent), "OUTBOXD_ES_VERSION": row.search}
     began = time.monotonic()
     kept = [file for file in files if file not in without]
-    output = ""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"postgresql-{version}-{row.search}.log"
+    log.unlink(missing_ok=True)
     # Each folder has its own conftest.py, and Python one module of a name.
     for folder in sorted({Path(file).parent for file in kept}):
         command = [*PYTEST, "-q", *(f"--deselect={name}" for name in without), *more,
                    *(file for file in kept if Path(file).parent == folder)]
-        output += run_pytest(command, environment, result)
+        run_pytest(command, environment, log, result)
     result.seconds = round(time.monotonic() - began)
     if not result.ok:
-        print(output[-60_000:])
+        print(log.read_text(errors="replace")[-60_000:])
     return result
 
 
-def run_pytest(command: list[str], environment: dict[str, str], result: Result) -> str:
-    with tempfile.TemporaryDirectory() as folder:
+def run_pytest(command: list[str], environment: dict[str, str], log: Path, result: Result) -> None:
+    with tempfile.TemporaryDirectory() as folder, log.open("a") as output:
         report = Path(folder) / "report.xml"
-        done = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, env=environment, stdout=output,
+                              stderr=subprocess.STDOUT)
         read_report(report, result)
     result.exit_code = result.exit_code or done.returncode
-    return done.stdout
 
 
 def show(result: Result) -> None:
