@@ -71,9 +71,10 @@ CATALOGUES = {
     "pg_attrdef": "adrelid::regclass", "pg_constraint": "conrelid::regclass", "pg_index": "indexrelid::regclass",
     "pg_inherits": "inhrelid::regclass", "pg_proc": "oid::regprocedure", "pg_trigger": "tgrelid::regclass",
     "pg_type": "oid::regtype", "pg_sequence": "seqrelid::regclass", "pg_rewrite": "ev_class::regclass",
-    "pg_policy": "polrelid::regclass", "pg_description": "objoid",
+    "pg_policy": "polrelid::regclass",
 }
-BY_ITSELF = ("relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid")
+# What changes without a change of the definition. init makes its trigger anew, with another number.
+BY_ITSELF = ("oid", "relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid")
 
 
 def dump(db: Database, without: str | None = None, rows: bool = True) -> str:
@@ -89,9 +90,11 @@ def dump(db: Database, without: str | None = None, rows: bool = True) -> str:
                 f"SELECT {owner}::text, (to_jsonb(c) - %s::text[])::text FROM {catalogue} c "
                 f"WHERE {owner.partition('::')[0]} >= 16384 ORDER BY 1, 2", [list(BY_ITSELF)])
                 if not name.startswith("pg_toast.") and (without is None or without not in name))
+        found += (f"comment {text}" for (text,) in connection.execute(
+            "SELECT pg_describe_object(classoid, objoid, objsubid) || ': ' || description FROM pg_description "
+            "WHERE objoid >= 16384 ORDER BY 1"))
         tables = connection.execute("SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'S') "
                                     "AND oid >= 16384 ORDER BY 1").fetchall() if rows else []
         for (table,) in tables:
-            found += (f"{table}: {text}" for (text,) in connection.execute(
-                f"SELECT t::text FROM {table} t ORDER BY 1"))  # type: ignore[arg-type]
+            found += sorted(f"{table}: {row}" for row in connection.execute(f"SELECT * FROM {table}"))
     return "\n".join(found)
