@@ -461,6 +461,17 @@ def test_an_alias_without_a_write_index(alias: str, ready: OutboxdFactory, elast
     found(ready().run("check"), "ok", 0, f"{alias} is an alias; {index}-b is written")
 
 
+def test_a_missing_index_of_opensearch(ready: OutboxdFactory, index: str) -> None:
+    """It answers 200 where Elasticsearch answers 404."""
+    nothing: dict[str, list[str]] = {"indices": [], "aliases": [], "data_streams": []}
+    answers = {f"/_resolve/index/{index}": nothing,
+               "/_cluster/settings": {"persistent": {"action.auto_create_index": "false"}}}
+    with scripted(answers) as server:
+        done = ready(elasticsearch_url=server.url).run("check")
+    assert f"{index} exists" not in done.stdout
+    problem(done, index, "auto_create_index")
+
+
 def test_a_data_stream(ready: OutboxdFactory, index: str) -> None:
     resolved = {"indices": [], "aliases": [], "data_streams": [{"name": index}]}
     with scripted({f"/_resolve/index/{index}": resolved}) as server:
