@@ -59,5 +59,6 @@ step "fault campaign: what is planted is found" tests/campaign/run --self-test
 step "fault campaign, short form" tests/campaign/run --seconds 120 --seed 12 --relays 3
 step "alert rules and dashboard" tests/rules/run
 step "status page in a real Chromium" tests/page/run
+step "instructions per event, against the last release" tests/bench/instructions
 echo "integration tests: real PostgreSQL, real Elasticsearch, the sanitized daemon"
 /usr/bin/python3 -m pytest -c tests/pytest.ini --durations=10 "$@" tests/integration

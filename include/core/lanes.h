@@ -8,7 +8,7 @@
 // the highest one that a claim saw may still become visible. Therefore a bound follows one claim behind: it moves up to
 // what an earlier claim saw only when every transaction that was open at that claim's snapshot had ended before the
 // present claim's (struct horizon), which then has looked below and found what they left. What else comes back below
-// a bound (retries, requeued rows) is found by a sweep from zero, at a bounded share of the time.
+// a bound (retries, requeued rows) is found by a sweep from the start, at a bounded share of the time.
 #ifndef OUTBOXD_CORE_LANES_H
 #define OUTBOXD_CORE_LANES_H
 
@@ -16,10 +16,11 @@
 #include <stdint.h>
 
 #define LANES 16 // a contract between all relays of a table: it is part of the index expression
+#define LANES_FROM_START INT64_MIN // a bound below every id: an id may be negative
 
 struct lane {
-	int64_t bound;     // rows at or below are not looked for, except by a sweep
-	int64_t seen;      // the bound's next place, 0 = none: the highest id of an earlier claim ...
+	int64_t bound; // rows at or below are not looked for, except by a sweep
+	int64_t seen; // the bound's next place, LANES_FROM_START = none: the highest id of an earlier claim ...
 	int64_t seen_xmax; // ... whose snapshot ended here
 	int64_t from;      // the bound that the open claim started from
 	int64_t highest;   // greatest id of the open claim, valid when rows > 0
@@ -48,6 +49,8 @@ void lanes_init(struct lanes *l, int64_t sweep_least_us);
 int lanes_free_count(const struct lanes *l);
 // Reserves every lane that no worker of this process holds, as candidates for one claim. now in microseconds.
 void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan);
+// All lanes, each from its start: what such a claim does not find is not there, or somebody has it locked.
+bool lanes_plan_is_whole(const struct lane_plan *plan);
 // Leaves only the lanes of the bits in the plan.
 void lanes_plan_narrow(struct lane_plan *plan, uint32_t lanes);
 bool lanes_sweep_due(const struct lanes *l, int64_t now_us);
@@ -62,8 +65,8 @@ struct horizon {
 };
 // The claim's transaction ended. committed = false returns every row. per_lane = the claim's LIMIT per lane.
 void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane, struct horizon horizon);
-// How long a sweep took to look from zero: the next one is due after 19 times that (5% of the time).
+// How long a sweep took to look from the start: the next one is due after 19 times that (5% of the time).
 void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us);
-void lanes_forget_bounds(struct lanes *l); // the next claim looks from zero
+void lanes_forget_bounds(struct lanes *l); // the next claim looks from the start
 
 #endif

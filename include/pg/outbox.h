@@ -72,18 +72,21 @@ void outbox_rollback(struct outbox *o, struct conn *c);
 // SIEVE_STEP_COUNT says how many.
 #define SIEVE_STEP_COUNT 5
 void outbox_sieve(struct outbox *o, struct conn *c, const struct claim *claim);
-// One row, one bool: are there undelivered rows up to `highest`?
 // Sends a notification to whoever listens, this relay among them.
 void outbox_wake(struct outbox *o, struct conn *c);
+// One row, one bool: are there undelivered rows up to `highest`?
 void outbox_left(struct outbox *o, struct conn *c, int64_t highest);
 void outbox_listen(struct outbox *o, struct conn *c);
-// Looks at `limit` rows above `above` and deletes those delivered longer than keep_ms ago. One row:
-// outbox_read_purge.
+// Looks at `limit` rows above `above` and deletes those delivered longer than keep_ms ago, in a transaction of its own
+// that waits for no lock for long. One row of PURGE_STEP_ROWS: outbox_read_purge.
+#define PURGE_FROM_START INT64_MIN
 struct purge {
 	int64_t deleted;
-	int64_t last; // the last id looked at; 0 = the end of the table
+	int64_t last; // the last id looked at; valid unless at_end
+	bool at_end;  // of the table
 	bool young;   // a delivered row was too young: nothing further on can be old
 };
+#define PURGE_STEP_ROWS 2
 void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t above, int64_t limit);
 void outbox_read_purge(const struct pg_result *res, int row, struct purge *ret);
 

@@ -7,7 +7,7 @@
 #include "run/state.h"
 #include "run/worker.h"
 
-//      state         time-out (s); 0 = someone else's timer ends it
+// state, time-out (s; arm() shortens some); 0 = someone else's timer ends it
 #define WORKER_STATES(X)                                                        \
 	X(OFFLINE, 0)     /* waits to connect again */                          \
 	X(CONNECTING, 0)  /* conn has its own timer */                          \

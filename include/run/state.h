@@ -60,6 +60,8 @@ struct relay {
 	struct circuit sql;   // a claim or settlement fails on the side of PostgreSQL
 	struct circuit items; // single events are refused for now (429): nothing is claimed for a moment
 	int lone_refusals;    // since anything was accepted: see place_blame
+	bool denied;          // the last sign of life was a 401
+	bool denies_signs;    // ... and events were accepted all the same: it means nothing
 	struct paused_indexes paused;
 	// Parts:
 	struct worker *workers[WORKERS_MAX];
@@ -79,11 +81,14 @@ struct relay {
 	bool trigger;      // the table has the wake-up trigger
 	bool test_wakeups; // the keeper listens: some other session shall notify it
 	int64_t future_said_ms, refused_said_ms;
-	bool sql_settling; // what failed last was a settlement: an empty claim proves nothing
+	int sql_empty;     // whole looks that found nothing since it failed
+	bool sql_settling; // a settlement failed: a claim that has nothing to settle proves nothing
 	bool inspected;    // the table was fit for use at least once
-	bool unfit;        // said that it is not
+	bool unfit;        // said that it is not ...
+	int64_t unfit_ms;  // ... and found so for the last time
 	bool stopping;
 	bool on_hold;          // an operator wants it so: nothing is claimed
+	int syncing;           // clients of POST /sync that wait
 	int64_t heard_ms;      // the last word of Elasticsearch
 	bool maybe_done;       // --once: a look at every lane found nothing
 	bool asked_while_away; // --once: whether there is anything to wait for
@@ -100,6 +105,8 @@ int64_t relay_reconnect_cap_ms(const struct relay *r); // longest pause between 
 // A worker's or the keeper's connection came up, was lost or refused. Says it once per outage.
 void relay_postgres_up(struct relay *r);
 void relay_postgres_down(struct relay *r, const struct err *e, bool refused); // refused: while connecting
+// One session was refused. True: others work, so this is no outage; said once a minute.
+bool relay_session_refused(struct relay *r, const struct err *e);
 // The table was looked at. False: it cannot be used now.
 bool relay_inspected(struct relay *r, const struct inspection *found);
 // Elasticsearch did not answer (no word of HTTP: silent), or refused everything; or answered.
@@ -109,7 +116,11 @@ struct failure {
 	bool silent;
 };
 void relay_elasticsearch_failed(struct relay *r, const struct failure *failure);
-void relay_elasticsearch_works(struct relay *r);
+enum sign { SIGN_OF_LIFE, SIGN_ACCEPTED };
+void relay_elasticsearch_works(struct relay *r, enum sign sign);
+// A sign of life was answered by 401, and there was no event to try. Delivery goes on: a proxy may let nothing but events
+// through. Until one is accepted it is said, and the relay is not ready.
+void relay_elasticsearch_denies(struct relay *r, const char *why);
 // A claim or settlement failed on the side of PostgreSQL.
 void relay_sql_failed(struct relay *r, const char *what, const struct err *e);
 void relay_index_works(struct relay *r, const char *index, size_t len);
@@ -119,10 +130,13 @@ void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn);
 void relay_sieved(struct relay *r, int64_t rows);
 // False: too many indexes are at fault to wait for each on its own.
 bool relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason);
-// A claim that began at begun_ms went well; committed = rows were settled.
-void relay_sql_works(struct relay *r, int64_t begun_ms, bool committed);
-// A count that began at begun_ms found none: no row waits for the settlement that failed.
-void relay_nothing_pending(struct relay *r, int64_t begun_ms);
+// A claim that began at begun_ms went well. What it proves:
+enum proof {
+	PROOF_CLAIM, // that rows can be claimed
+	PROOF_EMPTY, // that no row is left that a settlement could fail on, or that others have it: worth a part of a proof
+	PROOF_SETTLED // that rows can be settled
+};
+void relay_sql_works(struct relay *r, int64_t begun_ms, enum proof proof);
 // --once: is anything left that it is there for?
 void relay_left_known(struct relay *r, bool left);
 void relay_quit(struct relay *r, int exit_code);

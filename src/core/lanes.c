@@ -12,6 +12,7 @@ void lanes_init(struct lanes *l, int64_t sweep_least_us)
 {
 	memset(l, 0, sizeof(*l));
 	l->sweep_least_us = sweep_least_us;
+	lanes_forget_bounds(l);
 }
 
 int lanes_free_count(const struct lanes *l)
@@ -42,12 +43,21 @@ void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan)
 		lane->held = true;
 		lane->rows = 0;
 		lane->returned = false;
-		lane->from = ret_plan->sweep ? 0 : lane->bound;
+		lane->from = ret_plan->sweep ? LANES_FROM_START : lane->bound;
 		ret_plan->lane[ret_plan->count] = n;
 		ret_plan->bound[ret_plan->count] = lane->from;
 		ret_plan->count++;
 	}
 	l->first = (l->first + 5) % LANES; // 5 and 16 have no common factor: every lane comes first in turn
+}
+
+bool lanes_plan_is_whole(const struct lane_plan *plan)
+{
+	for (int i = 0; i < plan->count; i++) {
+		if (plan->bound[i] != LANES_FROM_START)
+			return false;
+	}
+	return plan->count == LANES;
 }
 
 void lanes_plan_narrow(struct lane_plan *plan, uint32_t lanes)
@@ -86,7 +96,7 @@ void lanes_returned(struct lanes *l, int32_t lane)
 
 static bool is_settled(const struct lane *lane, struct horizon h)
 {
-	return lane->seen > 0 && h.xmin > 0 && lane->seen_xmax <= h.xmin;
+	return lane->seen != LANES_FROM_START && h.xmin > 0 && lane->seen_xmax <= h.xmin;
 }
 
 static void move_bound(struct lane *lane, int64_t per_lane, struct horizon h)
@@ -95,17 +105,17 @@ static void move_bound(struct lane *lane, int64_t per_lane, struct horizon h)
 
 	if (full && lane->highest < lane->bound) {
 		lane->bound = lane->highest; // a full sweep: it goes on from there
-		lane->seen = 0;
+		lane->seen = LANES_FROM_START;
 		return;
 	}
 	// This claim has looked at everything up to `seen`.
 	if (is_settled(lane, h) && (!full || lane->highest >= lane->seen)) {
 		if (lane->seen > lane->bound)
 			lane->bound = lane->seen;
-		lane->seen = 0;
+		lane->seen = LANES_FROM_START;
 	}
 	// Not replaced while it waits, or it would wait for ever where transactions overlap.
-	if (lane->rows > 0 && lane->seen == 0 && lane->highest > lane->bound && h.xmax > 0) {
+	if (lane->rows > 0 && lane->seen == LANES_FROM_START && lane->highest > lane->bound && h.xmax > 0) {
 		lane->seen = lane->highest;
 		lane->seen_xmax = h.xmax;
 	}
@@ -116,7 +126,7 @@ static void release(struct lane *lane, bool committed, int64_t per_lane, struct 
 	lane->held = false;
 	if (lane->rows > 0 && (!committed || lane->returned)) {
 		lane->bound = lane->from; // they must be found again
-		lane->seen = 0;
+		lane->seen = LANES_FROM_START;
 	} else {
 		move_bound(lane, per_lane, h);
 	}
@@ -144,7 +154,7 @@ void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us)
 void lanes_forget_bounds(struct lanes *l)
 {
 	for (int i = 0; i < LANES; i++) {
-		l->lane[i].bound = l->lane[i].from = l->lane[i].seen = 0;
+		l->lane[i].bound = l->lane[i].from = l->lane[i].seen = LANES_FROM_START;
 		l->lane[i].returned = true; // or the end of an open claim would set the bound again
 	}
 }

@@ -332,13 +332,20 @@ void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t abo
 	value_int8(&most, limit);
 
 	const struct param params[] = { param_binary(&keep), param_binary(&from), param_binary(&most) };
+	const struct step steps[] = {
+		{ .sql = sql_query_begin },
+		{ .sql = sql_query_survey_settings },
+		[PURGE_STEP_ROWS] = { .sql = o->purge, .params = params, .param_count = array_len(params) },
+		{ .sql = sql_query_commit },
+	};
 
-	conn_run(c, &(struct step){ .sql = o->purge, .params = params, .param_count = 3 }, 1);
+	conn_run(c, steps, array_len(steps));
 }
 
 void outbox_read_purge(const struct pg_result *res, int row, struct purge *ret)
 {
 	ret->deleted = value_get_int(res, row, 0);
 	ret->last = value_get_int(res, row, 1);
+	ret->at_end = value_is_null(res, row, 1);
 	ret->young = value_get_bool(res, row, 2);
 }

@@ -44,6 +44,10 @@ void health_counted(struct relay *r)
 	struct health *h = &r->health;
 	int64_t now_ms = clock_boot_ms();
 
+	backlog_done(&h->backlog);
+	h->backlog = h->counting.backlog;
+	h->counting.backlog = (struct backlog){ 0 };
+	h->holder = h->counting.holder;
 	h->counted_ms = now_ms;
 	date_holder(h, now_ms);
 	if (h->holder.age_seconds < PINNED_SECONDS) {
@@ -119,6 +123,7 @@ void health_stop(struct relay *r)
 {
 	ev_timer_stop(r->loop, &r->health.tick);
 	backlog_done(&r->health.backlog);
+	backlog_done(&r->health.counting.backlog);
 }
 
 static bool is_away(const struct circuit *c)
@@ -141,6 +146,8 @@ bool health_ready(const struct relay *r, bool tell_why, struct buf *reasons)
 		{ r->sql.open, "PostgreSQL refuses", h->why[TROUBLE_SQL] },
 		{ circuit_is_untested(&r->elasticsearch), "Elasticsearch has not answered yet", "" },
 		{ is_away(&r->elasticsearch), "Elasticsearch is away", h->why[TROUBLE_ELASTICSEARCH] },
+		{ r->denied && !r->elasticsearch.open, "Elasticsearch denies access",
+		  h->why[TROUBLE_ELASTICSEARCH] },
 	};
 	bool ready = true;
 

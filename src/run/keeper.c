@@ -23,7 +23,7 @@
 #define KEEPER_STATES(X) \
 	X(OFFLINE) X(CONNECTING) X(LISTENING) X(RESTING) X(PURGING) X(COUNTING) X(ASKING) X(ROLLING_BACK)
 #define KEEPER_EVENTS(X) \
-	X(CONNECT) X(UP) X(UP_DEAF) X(DOWN) X(DONE) X(FAILED) X(PURGE) X(COUNT) X(ASK) X(TIMEOUT)
+	X(CONNECT) X(UP) X(UP_DEAF) X(DOWN) X(DONE) X(FAILED) X(STANDBY) X(PURGE) X(COUNT) X(ASK) X(TIMEOUT)
 
 enum keeper_state {
 #define X(name) K_##name,
@@ -50,13 +50,14 @@ struct keeper {
 	bool forbidden;             // the role may not delete
 	int64_t purge_ms, count_ms; // when they are due
 	int64_t begun_ms;           // of the script that runs
+	int failed_counts;          // in a row
 	bool blind;                 // said that counting fails
 	struct question *first;     // asked, or next
 };
 
 typedef void keeper_action(struct keeper *k);
 static keeper_action connect_now, listen_now, test_wakeups, rest, purge_now, count_now, ask_now, roll_back,
-	retreat, drop;
+	refused, retreat, drop;
 
 static const struct keeper_rule {
 	enum keeper_state from;
@@ -67,15 +68,16 @@ static const struct keeper_rule {
 	{ K_OFFLINE, KE_CONNECT, K_CONNECTING, connect_now },
 	{ K_CONNECTING, KE_UP, K_LISTENING, listen_now },
 	{ K_CONNECTING, KE_UP_DEAF, K_RESTING, rest }, // [relay] notify = false
-	{ K_CONNECTING, KE_DOWN, K_OFFLINE, retreat },
+	{ K_CONNECTING, KE_DOWN, K_OFFLINE, refused },
 	{ K_LISTENING, KE_DONE, K_RESTING, test_wakeups },
-	{ K_LISTENING, KE_FAILED, K_RESTING, rest }, // a pooler may refuse LISTEN: polling goes on
+	{ K_LISTENING, KE_FAILED, K_RESTING, rest },  // a pooler may refuse LISTEN: polling goes on
+	{ K_LISTENING, KE_STANDBY, K_OFFLINE, drop }, // it refuses LISTEN too, but may be promoted
 	{ K_LISTENING, KE_DOWN, K_OFFLINE, retreat },
 	{ K_LISTENING, KE_TIMEOUT, K_OFFLINE, drop },
 	{ K_RESTING, KE_PURGE, K_PURGING, purge_now },
 	{ K_RESTING, KE_DOWN, K_OFFLINE, retreat },
 	{ K_PURGING, KE_DONE, K_RESTING, rest },
-	{ K_PURGING, KE_FAILED, K_RESTING, rest },
+	{ K_PURGING, KE_FAILED, K_ROLLING_BACK, roll_back },
 	{ K_PURGING, KE_DOWN, K_OFFLINE, retreat },
 	{ K_PURGING, KE_TIMEOUT, K_OFFLINE, drop },
 	{ K_RESTING, KE_COUNT, K_COUNTING, count_now },
@@ -147,6 +149,8 @@ static void arm(struct keeper *k)
 	}
 }
 
+static void script_ended(struct keeper *k, bool ok);
+
 static void dispatch(struct keeper *k, enum keeper_event on)
 {
 	static const struct keeper_rule lost = { .to = K_OFFLINE, .act = drop };
@@ -180,6 +184,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	} else {
 		err_set(&k->error, ERR_UNAVAILABLE, "no answer from PostgreSQL in state %s",
 			state_names[k->state]);
+		script_ended(k, false);
 		dispatch(k, KE_TIMEOUT);
 	}
 }
@@ -196,6 +201,7 @@ static void on_down(void *arg, const struct err *e)
 	struct keeper *k = arg;
 
 	k->error = *e;
+	script_ended(k, false);
 	dispatch(k, KE_DOWN);
 }
 
@@ -203,10 +209,11 @@ static bool on_row(void *arg, int step, const struct pg_result *res, int row)
 {
 	struct keeper *k = arg;
 
-	if (k->state == K_PURGING)
+	if (k->state == K_PURGING && step == PURGE_STEP_ROWS)
 		outbox_read_purge(res, row, &k->purge);
 	else if (k->state == K_COUNTING)
-		survey_read(res, step, row, &k->relay->health.backlog, &k->relay->health.holder);
+		survey_read(res, step, row, &k->relay->health.counting.backlog,
+			    &k->relay->health.counting.holder);
 	else if (k->state == K_ASKING && step == SURVEY_STEP_ANSWER && k->first->row)
 		k->first->row(k->first->arg, res);
 	return true;
@@ -217,8 +224,10 @@ static void purge_ended(struct keeper *k, bool ok)
 {
 	struct relay *r = k->relay;
 
-	k->above = ok && !k->purge.young ? k->purge.last : 0;
-	k->purge_ms = clock_boot_ms() + (k->above ? PURGE_PAUSE_MS : r->config->retention_interval);
+	bool more = ok && !k->purge.young && !k->purge.at_end;
+
+	k->above = more ? k->purge.last : PURGE_FROM_START;
+	k->purge_ms = clock_boot_ms() + (more ? PURGE_PAUSE_MS : r->config->retention_interval);
 	if (!ok) {
 		k->forbidden = strcmp(k->error.sqlstate, "42501") == 0;
 		health_trouble(r, TROUBLE_PURGE, "purge_failed", k->error.text);
@@ -232,7 +241,7 @@ static void purge_ended(struct keeper *k, bool ok)
 	}
 	k->deleted += k->purge.deleted;
 	metrics_add(&r->health.metrics, METRIC_PURGED, 0, (double)k->purge.deleted);
-	if (k->above != 0)
+	if (more)
 		return;
 	if (k->deleted > 0)
 		log_info("purged", kv_int("rows", k->deleted));
@@ -246,16 +255,19 @@ static void count_ended(struct keeper *k, bool ok)
 	k->count_ms = now_ms + (wait_ms > COUNT_LEAST_MS ? wait_ms : COUNT_LEAST_MS);
 	if (ok)
 		health_counted(k->relay);
-	if (ok && k->relay->health.backlog.pending == 0)
-		relay_nothing_pending(k->relay, k->begun_ms);
 	if (ok && k->blind)
 		log_info("count_works", kv_str("table", k->relay->config->outbox_table));
-	if (!ok && !k->blind) {
+	k->failed_counts = ok ? 0 : k->failed_counts + 1;
+	// A session that was lost is told of by the workers, a table that is none, or not yet looked at, by the inspection.
+	if (!ok && (k->relay->unfit || !k->relay->inspected))
+		return;
+	if (!ok && !k->blind && (k->failed_counts > 1 || k->error.sqlstate[0])) {
 		health_trouble(k->relay, TROUBLE_COUNTING, "count_failed", k->error.text);
 		log_warn("count_failed", kv_err(&k->error),
 			 kv_str("then", "/metrics and /status show the last count; trying again"));
+		k->blind = true;
 	}
-	k->blind = !ok;
+	k->blind = k->blind && !ok;
 }
 
 // Tells whoever asked; their callback may ask again. e: NULL = it went well.
@@ -269,18 +281,31 @@ static void question_ended(struct keeper *k, const struct err *e)
 	free(q);
 }
 
+// However it ended: also with its session. What failed is due again later, or it would keep the others from their turn.
+static void script_ended(struct keeper *k, bool ok)
+{
+	if (k->state == K_PURGING)
+		purge_ended(k, ok);
+	else if (k->state == K_COUNTING)
+		count_ended(k, ok);
+	else if (k->state == K_ASKING)
+		question_ended(k, ok ? NULL : &k->error);
+	else
+		return;
+	if (ok)
+		backoff_reset(&k->reconnect); // a session that was good for something
+}
+
 static void on_done(void *arg, const struct script_result *result)
 {
 	struct keeper *k = arg;
+	bool standby = !result->ok && strcmp(result->error.sqlstate, "25006") == 0;
 
 	k->error = result->error;
-	if (k->state == K_PURGING)
-		purge_ended(k, result->ok);
-	else if (k->state == K_COUNTING)
-		count_ended(k, result->ok);
-	else if (k->state == K_ASKING)
-		question_ended(k, result->ok ? NULL : &k->error);
-	dispatch(k, result->ok ? KE_DONE : KE_FAILED);
+	if (k->state == K_ASKING)
+		k->first->unsure = false;
+	script_ended(k, result->ok);
+	dispatch(k, result->ok ? KE_DONE : standby && k->state == K_LISTENING ? KE_STANDBY : KE_FAILED);
 }
 
 // The first one is our own, sent by a worker: from then on wake-ups are known to work.
@@ -313,6 +338,7 @@ struct keeper *keeper_new(struct relay *r)
 	k->survey = survey_new(r->config, &e);
 	assert(k->survey); // outbox_new read the same mapping before
 	k->purge_ms = clock_boot_ms() + r->config->retention_interval;
+	k->above = PURGE_FROM_START;
 	k->conn = conn_new(r->loop, r->config->postgres_dsn, &callbacks, k);
 	k->reconnect = (struct backoff){ .base_ms = r->config->retry_base,
 					 .cap_ms = relay_reconnect_cap_ms(r) };
@@ -373,7 +399,7 @@ static void test_wakeups(struct keeper *k)
 
 static void rest(struct keeper *k)
 {
-	backoff_reset(&k->reconnect); // the timer that arm() set starts what is due next
+	(void)k; // the timer that arm() set starts what is due next
 }
 
 static void purge_now(struct keeper *k)
@@ -408,7 +434,7 @@ void keeper_forget(struct keeper *k, struct question *q)
 {
 	q->row = NULL;
 	q->done = NULL;
-	if (k->state == K_ASKING && q == k->first)
+	if (q->unsure)
 		return; // it is under way
 	for (struct question **at = &k->first; *at; at = &(*at)->next) {
 		if (*at != q)
@@ -423,6 +449,8 @@ static void ask_now(struct keeper *k)
 {
 	struct question *q = k->first;
 
+	q->unsure = true;
+	q->begun_ms = clock_boot_ms();
 	survey_ask(k->survey, k->conn, q->what, q->number, q->ids);
 }
 
@@ -435,11 +463,18 @@ static void roll_back(struct keeper *k)
 // The workers tell of outages; this one only falls back to fast polling.
 static void retreat(struct keeper *k)
 {
-	k->above = 0;
+	k->above = PURGE_FROM_START;
 	fail_questions(k);
 	k->relay->pace.notified = false;
 	pace_wake(&k->relay->pace);
 	relay_kick(k->relay);
+}
+
+// Workers may be connected all the same: a limit on connections, for one.
+static void refused(struct keeper *k)
+{
+	(void)relay_session_refused(k->relay, &k->error);
+	retreat(k);
 }
 
 static void drop(struct keeper *k)

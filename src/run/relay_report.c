@@ -13,6 +13,9 @@
 #define SILENT_CAP_MS 2000
 // What goes on is said again after so long.
 #define SAY_AGAIN_MS 60000
+// So many looks at all lanes without a row: nobody has it locked, the row whose settlement failed is gone.
+#define EMPTY_LOOKS_MIN 3
+#define READ_ONLY "the server is read-only, a standby?"
 
 // Closes a circuit; the end of an outage is said with its length. Returns true for the first word ever of something that
 // was not away.
@@ -48,26 +51,26 @@ static bool somebody_is_connected(const struct relay *r)
 	return false;
 }
 
-// No place for one more session, while the others work: worth a line a minute, no outage.
-static void say_refused(struct relay *r, const struct err *e)
+bool relay_session_refused(struct relay *r, const struct err *e)
 {
 	int64_t now_ms = clock_boot_ms();
 
+	if (r->postgres.open || !somebody_is_connected(r))
+		return false;
 	if (r->stopping || (r->refused_said_ms && now_ms - r->refused_said_ms < SAY_AGAIN_MS))
-		return;
+		return true;
 	r->refused_said_ms = now_ms;
 	health_trouble(r, TROUBLE_POSTGRES, "session_refused", e->text);
 	log_warn("session_refused", kv_err(e), kv_str("then", "the others go on; connecting again"));
+	return true;
 }
 
 void relay_postgres_down(struct relay *r, const struct err *e, bool refused)
 {
 	// A crash or failover may have lost marks: rows below the bounds are pending again.
 	lanes_forget_bounds(&r->lanes);
-	if (refused && !r->postgres.open && somebody_is_connected(r)) {
-		say_refused(r, e);
+	if (refused && relay_session_refused(r, e))
 		return;
-	}
 	if (!circuit_failed(&r->postgres, clock_boot_ms(), -1, &r->rng) || r->stopping)
 		return;
 	health_trouble(r, TROUBLE_POSTGRES, "postgres_away", e->text);
@@ -83,9 +86,26 @@ static bool unfit(struct relay *r, enum err_kind kind, const char *why, const ch
 			  kv_str("then", then));
 	}
 	r->unfit = true;
+	r->unfit_ms = clock_boot_ms();
 	if (r->once && kind == ERR_CONFIG)
 		relay_quit(r, err_exit_code(kind));
 	return false;
+}
+
+static void fit(struct relay *r)
+{
+	if (r->unfit)
+		log_info("table_fit", kv_str("table", r->config->outbox_table));
+	r->unfit = false;
+}
+
+// One session that was led to a standby, while the others are not: connecting again may lead it elsewhere.
+static bool is_lone_standby(struct relay *r)
+{
+	struct err e = { 0 };
+
+	err_set(&e, ERR_UNAVAILABLE, "%s", READ_ONLY);
+	return relay_session_refused(r, &e);
 }
 
 bool relay_inspected(struct relay *r, const struct inspection *found)
@@ -93,6 +113,8 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 	if (found->server_version < POSTGRES_OLDEST)
 		return unfit(r, ERR_CONFIG, "this PostgreSQL is too old for outboxd",
 			     "upgrade it to 13 or later; looking again");
+	if (found->read_only && is_lone_standby(r))
+		return false;
 	if (!found->table_exists)
 		return unfit(r, ERR_CONFIG, "the table does not exist", "run `outboxd init`; looking again");
 	if (!found->columns_complete)
@@ -103,11 +125,9 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 			     "give outboxd a table of its own; looking again");
 	if (found->read_only)
 		return unfit(
-			r, ERR_UNAVAILABLE, "the server is read-only, a standby?",
+			r, ERR_UNAVAILABLE, READ_ONLY,
 			"name all hosts in postgres.dsn with target_session_attrs=read-write; looking again");
-	if (r->unfit)
-		log_info("table_fit", kv_str("table", r->config->outbox_table));
-	r->unfit = false;
+	fit(r);
 	if (!found->lane_index_valid && !r->inspected)
 		log_warn("no_lane_index", kv_str("table", r->config->outbox_table),
 			 kv_str("then", "claims read the whole table: run `outboxd init`"));
@@ -139,18 +159,39 @@ void relay_elasticsearch_failed(struct relay *r, const struct failure *failure)
 		 kv_str("then", "trying again for ever, rows stay pending"));
 }
 
-void relay_elasticsearch_works(struct relay *r)
+static void elasticsearch_answers(struct relay *r)
 {
 	if (say_back(&r->elasticsearch, "elasticsearch_back"))
 		log_info("elasticsearch_connected", kv_str("url", r->config->elasticsearch_url));
+}
+
+void relay_elasticsearch_denies(struct relay *r, const char *why)
+{
+	elasticsearch_answers(r);
+	if (r->denied || r->denies_signs)
+		return;
+	r->denied = true;
+	health_trouble(r, TROUBLE_ELASTICSEARCH, "elasticsearch_denies", why);
+	log_warn("elasticsearch_denies", kv_str("error", why),
+		 kv_str("then", "the credentials look wrong; the next event will show"));
+}
+
+void relay_elasticsearch_works(struct relay *r, enum sign sign)
+{
+	r->denies_signs = sign == SIGN_ACCEPTED && (r->denied || r->denies_signs);
+	r->denied = false;
+	elasticsearch_answers(r);
 }
 
 void relay_sql_failed(struct relay *r, const char *what, const struct err *e)
 {
 	bool fix = sqlstate_action(e->sqlstate) == PG_FIX;
 
-	r->sql_settling = strcmp(what, "settle") == 0;
-
+	r->sql_settling = strcmp(what, "settle") == 0 || (r->sql.open && r->sql_settling);
+	r->sql_empty = 0;
+	if (r->sql_settling)
+		lanes_forget_bounds(
+			&r->lanes); // so that a claim which finds nothing has looked at everything
 	if (circuit_failed(&r->sql, clock_boot_ms(), fix ? r->config->retry_cap / 4 : -1, &r->rng)) {
 		health_trouble(r, TROUBLE_SQL, "sql_failed", e->text);
 		log_warn("sql_failed", kv_str("in", what), kv_str("sqlstate", e->sqlstate), kv_err(e),
@@ -161,21 +202,20 @@ void relay_sql_failed(struct relay *r, const char *what, const struct err *e)
 		relay_quit(r, err_exit_code(ERR_CONFIG));
 }
 
-void relay_sql_works(struct relay *r, int64_t begun_ms, bool committed)
+void relay_sql_works(struct relay *r, int64_t begun_ms, enum proof proof)
 {
-	// Somebody's session was lost and cannot come back, but this one works.
+	// Somebody's session was lost and cannot come back, or found no table, but this one works.
 	if (r->postgres.open && begun_ms > r->postgres.opened_ms)
 		relay_postgres_up(r);
-	// One that was under way when another failed, or that had nothing to settle, is no proof.
-	if (r->sql.open && (begun_ms < r->sql.until_ms || (r->sql_settling && !committed)))
+	if (proof == PROOF_SETTLED && begun_ms > r->unfit_ms)
+		fit(r);
+	// One that was under way when another failed is no proof.
+	if (r->sql.open && begun_ms < r->sql.until_ms)
+		return;
+	r->sql_empty += proof == PROOF_EMPTY;
+	if (r->sql.open && r->sql_settling && proof != PROOF_SETTLED && r->sql_empty < EMPTY_LOOKS_MIN)
 		return;
 	say_back(&r->sql, "sql_works");
-}
-
-void relay_nothing_pending(struct relay *r, int64_t begun_ms)
-{
-	if (r->sql.open && r->sql_settling)
-		relay_sql_works(r, begun_ms, true);
 }
 
 void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn)
@@ -239,7 +279,7 @@ void relay_index_works(struct relay *r, const char *index, size_t len)
 void relay_left_known(struct relay *r, bool left)
 {
 	if (left)
-		lanes_forget_bounds(&r->lanes); // it may lie below a bound: the next look is from zero
+		lanes_forget_bounds(&r->lanes); // it may lie below a bound: the next look is from the start
 	else
 		relay_quit(r, tally_fate(&r->tally, FATE_DEAD) > 0 ? 65 : 0);
 }

@@ -18,6 +18,7 @@
 #define PATIENCE_EXTRA_MS 15000
 #define BODY_MAX ((size_t)256 * 1024 * 1024)
 #define CONNECT_TIMEOUT_MS 15000
+#define SILENCE_MARGIN_MS 5000
 
 int64_t worker_patience_ms(const struct relay *r)
 {
@@ -31,7 +32,11 @@ static void arm(struct worker *w)
 	static const double seconds[] = { WORKER_STATES(X) };
 #undef X
 	double after = seconds[w->state];
+	double patience = (double)(worker_patience_ms(w->relay) + SILENCE_MARGIN_MS) / 1000.0;
 
+	// The server ends a claim after its patience; one that is silent for longer is frozen, or cut off.
+	if ((w->state == W_CLAIMING || w->state == W_DISCARDING) && after > patience)
+		after = patience;
 	if (w->state == W_OFFLINE)
 		after = (double)backoff_next(&w->reconnect, &w->relay->rng, -1) / 1000.0;
 	ev_timer_stop(w->relay->loop, &w->timer);
@@ -338,6 +343,7 @@ void worker_act_drop(struct worker *w)
 void worker_act_leave(struct worker *w)
 {
 	conn_close(w->conn);
+	probe_ended(w);
 	relay_kick(w->relay);
 }
 
@@ -360,12 +366,19 @@ void worker_act_look(struct worker *w)
 	worker_act_inspect(w);
 }
 
+static enum proof proof_of(const struct worker *w)
+{
+	if (w->committed)
+		return PROOF_SETTLED;
+	return w->rows == 0 && lanes_plan_is_whole(&w->plan) ? PROOF_EMPTY : PROOF_CLAIM;
+}
+
 void worker_act_finish(struct worker *w)
 {
 	worker_claim_ended(w, w->committed);
 	if (!w->failed && !w->abandoned) {
 		backoff_reset(&w->reconnect);
-		relay_sql_works(w->relay, w->claimed_boot_ms, w->committed);
+		relay_sql_works(w->relay, w->claimed_boot_ms, proof_of(w));
 	}
 	// It gave a sign of life and nothing was there to contradict it.
 	if (w->relay->prober == w && !w->failed && !w->asked)

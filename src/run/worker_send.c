@@ -212,7 +212,8 @@ enum worker_event worker_next(struct worker *w)
 	const struct relay *r = w->relay;
 	int64_t end_ms = clock_boot_ms() + r->config->elasticsearch_timeout + SEND_MARGIN_MS;
 
-	if (end_ms > w->claimed_boot_ms + worker_patience_ms(r))
+	// Who stops, or was asked to pause, finishes what is in flight and begins nothing more.
+	if (end_ms > w->claimed_boot_ms + worker_patience_ms(r) || r->stopping || (r->on_hold && !r->once))
 		abandon(w);
 	if (batch_has_next(w->batch))
 		return E_SEND;
@@ -271,7 +272,7 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 
 	switch (j.verdict) {
 	case VERDICT_DONE:
-		relay_elasticsearch_works(r);
+		relay_elasticsearch_works(r, SIGN_ACCEPTED);
 		if (!w->slow)
 			pace_good(&r->pace);
 		break;
@@ -339,12 +340,10 @@ static enum worker_event judge_probe(struct worker *w, const struct http_reply *
 
 void worker_probe_unopposed(struct worker *w)
 {
-	const struct failure failure = { .why = w->refusal, .retry_after_ms = -1, .silent = false };
-
 	if (w->denied)
-		relay_elasticsearch_failed(w->relay, &failure);
+		relay_elasticsearch_denies(w->relay, w->refusal);
 	else
-		relay_elasticsearch_works(w->relay);
+		relay_elasticsearch_works(w->relay, SIGN_OF_LIFE);
 }
 
 void worker_on_reply(void *arg, const struct http_reply *reply)

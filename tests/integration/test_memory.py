@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,9 +18,11 @@ import pytest
 from harness import (Answer, Database, Elastic, FaultProxy, Outboxd, Postgres, ScriptedElastic, insert_events,
                      wait_until)
 from harness.outboxd import ROOT, binary
+from harness.ports import HOST
 from harness.scratch import Scratch
 from harness.scripted_elastic import Request
 
+from admin import Admin
 from helpers import init, undelivered
 
 OutboxdFactory = Callable[..., Outboxd]
@@ -70,6 +73,32 @@ def test_a_backlog_of_small_documents(db: Database, plain: OutboxdFactory) -> No
         done = relay.run_once(timeout=60)
     assert done.exit_code == 0
     assert done.peak_rss_kb < BASE
+
+
+def test_answers_that_nobody_reads(db: Database, plain: OutboxdFactory) -> None:
+    """Thirty clients that ask for a list of almost 1 MB and read it very slowly, if at all."""
+    admin = Admin()
+    with ScriptedElastic(quiet) as scripted:
+        relay = plain(elasticsearch_url=scripted.url, admin_listen=admin.listen)
+        init(relay)
+        db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data, dead_at, error) SELECT 'x', n::text, '{}', now(), "
+                   "jsonb_build_object('index', 'x', 'id', n, 'reason', repeat('r', 850)) FROM generate_series(1, 1000) n")
+        relay.start()
+        relay.wait_log("admin_listens")
+        wait_until(lambda: admin.ask("/dead").status == 200, 20, "PostgreSQL")
+        before = relay.peak_rss_kb()
+        clients, statuses = [], []
+        for _ in range(30):
+            clients.append(socket.socket())
+            clients[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            clients[-1].connect((HOST, admin.port))
+            clients[-1].sendall(b"GET /dead?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            statuses.append(clients[-1].recv(12))  # one after the other: each is answered, and holds what it does not read
+        assert statuses == [b"HTTP/1.1 200"] * 8 + [b"HTTP/1.1 503"] * 22
+        for client in clients:
+            client.close()
+        assert relay.peak_rss_kb() - before < 16 * MB
+        assert relay.terminate().exit_code == 0
 
 
 def test_documents_of_1_mb(db: Database, plain: OutboxdFactory) -> None:

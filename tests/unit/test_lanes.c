@@ -89,7 +89,7 @@ static int64_t bound_after(const struct claim *c)
 	lanes_plan(&l, now_us, &plan);
 	assert_int_equal(plan.sweep, c->sweep);
 	for (int i = 0; i < plan.count; i++)
-		assert_int_equal(plan.bound[i], plan.lane[i] == 5 && !c->sweep ? c->bound : 0);
+		assert_int_equal(plan.bound[i], plan.lane[i] == 5 && !c->sweep ? c->bound : LANES_FROM_START);
 	lanes_granted(&l, &plan, 1u << 5);
 	for (size_t i = 0; i < PER_LANE && c->ids[i]; i++)
 		lanes_row(&l, 5, c->ids[i]);
@@ -102,7 +102,7 @@ static int64_t bound_after(const struct claim *c)
 	lanes_granted(&l, &plan, 1u << 5);
 	lanes_release(&l, 1u << 5, true, PER_LANE, OPEN_SKY);
 	for (int i = 0; i < LANES; i++)
-		assert_true(i == 5 || l.lane[i].bound == 0);
+		assert_true(i == 5 || l.lane[i].bound == LANES_FROM_START);
 	return l.lane[5].bound;
 }
 
@@ -121,8 +121,9 @@ static void the_end_of_a_claim_moves_the_bound(void **state)
 		{ 10, true, { 4, 20 }, true, false, 20 },
 		{ 10, true, { 4, 5, 6 }, true, false, 6 }, // full: 7, 8, 9 may wait behind, go on from there
 		{ 10, true, { 4, 5, 30 }, true, false, 30 },
-		{ 10, true, { 4 }, true, true, 0 },
-		{ 10, true, { 4 }, false, false, 0 },
+		{ 10, true, { 4 }, true, true, LANES_FROM_START },
+		{ 10, true, { 4 }, false, false, LANES_FROM_START },
+		{ LANES_FROM_START, false, { -7, -5 }, true, false, -5 },
 		{ 0, false, { INT64_MAX }, true, false, INT64_MAX },
 	};
 
@@ -151,7 +152,7 @@ static void an_empty_claim_leaves_the_bound(void **state)
 		lanes_plan(&l, 1, &plan);
 		lanes_granted(&l, &plan, 1);
 		lanes_release(&l, 1, committed, PER_LANE, OPEN_SKY);
-		assert_int_equal(l.lane[0].bound, 0);
+		assert_int_equal(l.lane[0].bound, LANES_FROM_START);
 	}
 }
 
@@ -197,7 +198,7 @@ static void forgotten_bounds_stay_forgotten(void **state)
 	assert_false(plan.sweep);
 	assert_int_equal(plan.count, LANES);
 	for (int i = 0; i < plan.count; i++)
-		assert_int_equal(plan.bound[i], 0);
+		assert_int_equal(plan.bound[i], LANES_FROM_START);
 	// And the claim after that moves them again.
 	for (int i = 0; i < 2; i++) {
 		lanes_granted(&l, &plan, 1u << 2);
@@ -226,11 +227,11 @@ static void a_bound_waits_for_open_transactions(void **state)
 
 	(void)state;
 	claim_one(&l, 50, (struct horizon){ 90, 100 }); // 90 to 99 may be open
-	assert_int_equal(l.lane[0].bound, 0);
+	assert_int_equal(l.lane[0].bound, LANES_FROM_START);
 	claim_one(&l, 60, (struct horizon){ 99, 110 }); // 99 still is
-	assert_int_equal(l.lane[0].bound, 0);
+	assert_int_equal(l.lane[0].bound, LANES_FROM_START);
 	claim_one(&l, 0, (struct horizon){ 0, 0 }); // a claim that does not know says nothing
-	assert_int_equal(l.lane[0].bound, 0);
+	assert_int_equal(l.lane[0].bound, LANES_FROM_START);
 	claim_one(&l, 70, (struct horizon){ 100, 120 }); // this one has seen what they left
 	assert_int_equal(l.lane[0].bound, 50);
 	claim_one(&l, 0, (struct horizon){ 119, 0 });
