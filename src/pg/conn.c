@@ -325,7 +325,7 @@ static bool hand_rows(struct conn *c, const PGresult *res)
 // Takes one result. Returns false when reading has to stop after it.
 static bool take(struct conn *c, PGresult *res)
 {
-	switch (PQresultStatus(res)) {
+	switch ((int)PQresultStatus(res)) { // a newer libpq knows more of them
 	case PGRES_SINGLE_TUPLE:
 	case PGRES_TUPLES_OK:
 		return hand_rows(c, res);
@@ -343,14 +343,9 @@ static bool take(struct conn *c, PGresult *res)
 	case PGRES_NONFATAL_ERROR:
 		note_error(c, res);
 		return true;
-	case PGRES_EMPTY_QUERY:
-	case PGRES_COPY_OUT:
-	case PGRES_COPY_IN:
-	case PGRES_COPY_BOTH:
-	case PGRES_PIPELINE_ABORTED:
+	default:
 		return true;
 	}
-	return true;
 }
 
 // Reads results until the script ends, nothing is left to read, or the owner asks to stop.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the parts tell the relay: each change is said once, a failure that goes on is counted.
 #include "base/log.h"
+#include "pg/outbox.h"
 #include "pg/sqlstate.h"
 #include "run/state.h"
 #include "run/worker.h"
@@ -130,6 +131,9 @@ static bool is_lone_standby(struct relay *r)
 
 bool relay_inspected(struct relay *r, const struct inspection *found)
 {
+	if (found->server_version < POSTGRES_OLDEST)
+		return unfit(r, ERR_CONFIG, "this PostgreSQL is too old for outboxd",
+			     "upgrade it to 13 or later; looking again");
 	if (found->read_only && is_lone_standby(r))
 		return false;
 	if (!found->table_exists)

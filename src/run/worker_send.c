@@ -140,6 +140,9 @@ static void describe_failure(const struct http_reply *reply, const struct bulk_e
 		snprintf(out, cap,
 			 "HTTP %d, redirected to %s (redirects are not followed: correct elasticsearch.url)",
 			 reply->status, reply->location);
+	else if (verdict_is_outdated(error->reason))
+		snprintf(out, cap, "HTTP %d %s (this Elasticsearch is older than 7, which outboxd needs)",
+			 reply->status, error->reason);
 	else if (*error->type)
 		snprintf(out, cap, "HTTP %d %s: %s", reply->status, error->type, error->reason);
 	else

@@ -105,7 +105,7 @@ class Operator(Typist):
         for name, text in PROGRAMS.items():
             self._program(name, text.format(folder=self.folder))
         (self.folder / "outboxd").symlink_to(binary())
-        (self.folder / "psql").symlink_to(self.db.server.programs / "psql")
+        (self.folder / "psql").symlink_to(self.db.server.program("psql"))
         self.variables = {
             "ADMIN": f"http://{HOST}:{self.port}", "ES": self.elastic.url, "INDEX": "products", "ID": "42",
             "PGHOST": HOST, "PGPORT": str(self.db.server.port), "PGUSER": "postgres", "PGDATABASE": self.db.name,
