@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All tests, by one command, on a bare Debian or Ubuntu machine: installs what is missing, then format and layers,
-# builds with gcc and clang, unit tests (plain, and under AddressSanitizer + UBSan), the protocol's model, a short fault
-# campaign, and the integration tests: the ASan build against a real PostgreSQL and a real Elasticsearch. Stops at the
+# builds with gcc and clang, unit tests (plain, and under AddressSanitizer + UBSan), static analysis, the protocol's model, a short
+# fault campaign, and the integration tests: the ASan build against a real PostgreSQL and a real Elasticsearch. Stops at the
 # first failure.
 #   ./test.sh [pytest arguments for the integration tests]
 set -euo pipefail
@@ -53,11 +53,13 @@ step "build with clang, warnings are errors" build clang
 step "unit tests, clang" ctest --preset clang --output-on-failure
 step "build with AddressSanitizer and UBSan" build asan
 step "unit tests under AddressSanitizer and UBSan" ctest --preset asan --output-on-failure
+step "static analysis and hardening" tests/analysis/run
 step "model of the protocol: what must hold holds, what must break breaks" tests/model/run
 export OUTBOXD_BIN=$PWD/build/asan/src/cmd/outboxd
 step "fault campaign: what is planted is found" tests/campaign/run --self-test
 step "fault campaign, short form" tests/campaign/run --seconds 120 --seed 12 --relays 3
 step "alert rules and dashboard" tests/rules/run
 step "status page in a real Chromium" tests/page/run
+step "instructions per event, against the last release" tests/bench/instructions
 echo "integration tests: real PostgreSQL, real Elasticsearch, the sanitized daemon"
 /usr/bin/python3 -m pytest -c tests/pytest.ini --durations=10 "$@" tests/integration

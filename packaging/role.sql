@@ -2,7 +2,7 @@
 --   psql -d shop -f role.sql
 -- `outboxd check` as this role says what is missing, for other names of the table too.
 CREATE ROLE outboxd LOGIN; -- then \password outboxd, or peer authentication (see libnss-systemd)
-GRANT SELECT, UPDATE, DELETE ON outbox TO outboxd;
+GRANT SELECT, DELETE, UPDATE (processed, processed_at, attempts, retry_at, dead_at, error) ON outbox TO outboxd;
 GRANT SELECT ON SEQUENCE outbox_id_seq TO outboxd;
 
 -- What expressions of [outbox] read besides the table:

@@ -62,7 +62,8 @@ void config_done(struct config *c);
 // precedence, not by order of calls.
 bool config_read_file(struct config *c, const char *path, struct err *e) must_check;
 // Looks at every OUTBOXD_* variable of envp; an unknown one is an error, but OUTBOXD_CONFIG is skipped, and
-// so are OUTBOXD_SERVICE_* and OUTBOXD_PORT*, which Kubernetes sets for a Service called outboxd.
+// so are OUTBOXD_SERVICE_* and OUTBOXD_PORT*, which Kubernetes sets for a Service called outboxd. Values of OPTF_SECRET are
+// overwritten there once they are read.
 bool config_read_env(struct config *c, char *const *envp, struct err *e) must_check;
 // One flag without its dashes: "relay-batch-rows" and its value (NULL = none, which is true for a boolean).
 // No such option: false, *e suggests the nearest one, and *ret_known is false (it is always written).
@@ -84,8 +85,8 @@ bool config_check(const struct config *c, unsigned needs, struct err *e) must_ch
 const char *config_path(const struct config *c); // of the file that was read; NULL = none
 enum origin config_origin(const struct config *c, const char *section, const char *key);
 
-// Reads a secret file: its content without the trailing newline; at most 64 kB, one line, not empty. The caller
-// owns *ret_text and clears it with config_secret_free.
+// Reads a secret file: its content without the trailing newline; a regular file of at most 64 kB, one line, not empty. The
+// caller owns *ret_text and clears it with config_secret_free.
 bool config_read_secret(const char *path, char **ret_text, struct err *e) must_check;
 void config_secret_free(char *text); // overwrites before freeing; NULL is fine
 

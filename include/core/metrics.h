@@ -47,16 +47,16 @@ void metrics_init(struct metrics *m, const char *version);
 void metrics_set(struct metrics *m, enum metric which, int series, double v);
 void metrics_add(struct metrics *m, enum metric which, int series, double v);
 double metrics_get(const struct metrics *m, enum metric which, int series);
-void metrics_observe(struct metrics *m, enum metric histogram, double v);
+void metrics_observe(struct metrics *m, enum metric which, double v);
 
 // Copies the counts of a histogram, for metrics_quantile later.
 struct histogram_counts {
 	double count[METRIC_SERIES_MAX];
 };
-void metrics_counts(const struct metrics *m, enum metric histogram, struct histogram_counts *ret);
+void metrics_counts(const struct metrics *m, enum metric which, struct histogram_counts *ret);
 // The value below which a share q (0..1) of the observations since `since` lie, interpolated in its bucket; -1 = there were
 // none.
-double metrics_quantile(const struct metrics *m, enum metric histogram, const struct histogram_counts *since,
+double metrics_quantile(const struct metrics *m, enum metric which, const struct histogram_counts *since,
 			double q);
 
 const char *metrics_label(enum metric which, int series, int *ret_len); // NULL = no such series

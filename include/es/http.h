@@ -38,7 +38,7 @@ struct http_settings {
 	char user_agent[64];
 };
 // What the configuration says; the texts are its own. version is that of outboxd.
-struct http_settings http_settings_of(const struct config *config, const char *version);
+struct http_settings http_settings_of(const struct config *c, const char *version);
 
 enum http_fault {
 	HTTP_FINE,

@@ -5,7 +5,7 @@
 #ifndef OUTBOXD_PG_HOSTS_H
 #define OUTBOXD_PG_HOSTS_H
 
-struct _PQconninfoOption; // PQconninfoOption
+struct _PQconninfoOption; // NOLINT(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): libpq's PQconninfoOption
 // Overwrites the values first, of which one may be a password; NULL is fine.
 void hosts_free_options(struct _PQconninfoOption *options);
 int hosts_count(const char *dsn); // 1 when it names none, or cannot be read (libpq will say why)

@@ -37,7 +37,7 @@ struct mapping_field {
 extern const struct mapping_field mapping_fields[];
 const char *mapping_expression(const struct mapping *m, const struct mapping_field *f);
 
-bool mapping_init(struct mapping *m, const struct config *config, struct err *e) must_check;
+bool mapping_init(struct mapping *m, const struct config *c, struct err *e) must_check;
 void mapping_done(struct mapping *m);
 
 // The SQL text with every {name} of the mapping put in and leading comment lines left out. `extra` replaces

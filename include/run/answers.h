@@ -27,21 +27,27 @@ struct exchange {
 	bool left;
 	// POST /sync:
 	struct tally then;
-	int64_t began_ms, until_ms;
+	int64_t began_ms, until_ms, look_ms; // look_ms: what the last look cost
 	ev_timer look;
 };
 
-#define PATH_OPEN 1u  // needs no token
-#define PATH_WAITS 2u // for an answer of the table
+#define PATH_OPEN 1u   // needs no token
+#define PATH_WAITS 2u  // for an answer of the table
+#define PATH_WRITES 4u // into the table
 struct path {
 	const char *method, *name;
 	unsigned flags;
 	void (*answer)(struct exchange *x);
+	const char *parameters[3]; // of the query; NULL ends them
 };
-// NULL = there is none; *ret_known = the path exists with another method.
-const struct path *answers_find(const char *method, const char *name, bool *ret_known);
+// NULL = there is none; *ret_allowed = the method with which the path exists, or NULL.
+const struct path *answers_find(const char *method, const char *name, const char **ret_allowed);
 // The client has gone, or we go: nobody may call back.
 void answers_cancel(struct exchange *x);
+// The table is being asked, which cannot be stopped. A write that ends is said in the log, and looked at, in answering it.
+bool answers_is_under_way(const struct exchange *x);
 void answers_say(struct exchange *x, int status, const char *text); // an answer of one line
+// 503, and where the path writes: whether it was done.
+void answers_refuse(struct exchange *x, const char *why);
 
 #endif

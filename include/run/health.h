@@ -20,6 +20,11 @@ struct health {
 	struct metrics metrics;
 	struct backlog backlog;
 	struct horizon_holder holder;
+	// The count that is under way. Until it has ended well the last one stands.
+	struct {
+		struct backlog backlog;
+		struct horizon_holder holder;
+	} counting;
 	char held_by[64]; // whom we have seen holding it, since when
 	int64_t held_ms;
 	int64_t counted_ms; // when; 0 = not yet

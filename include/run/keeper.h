@@ -24,7 +24,8 @@ struct question {
 	void (*row)(void *arg, const struct pg_result *res);
 	void (*done)(void *arg, const struct err *e);
 	void *arg;
-	int64_t asked_ms;
+	int64_t asked_ms, begun_ms;
+	bool unsure; // sent, and nobody knows how it ended: it may have been done
 	struct question *next;
 };
 

@@ -79,6 +79,7 @@ int64_t rng_between(struct rng *r, int64_t low, int64_t high)
 		return (int64_t)rng_next(r);
 	// Numbers below 2^64 mod (span + 1) are thrown away, so that no result is more likely than another.
 	uint64_t count = span + 1;
+	// cppcheck-suppress oppositeExpression ; that is 2^64 - count
 	uint64_t unfair = -count % count;
 	uint64_t x;
 	do

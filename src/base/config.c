@@ -129,7 +129,7 @@ bool config_read_file(struct config *c, const char *path, struct err *e)
 	free(c->state->path);
 	c->state->path = mem_strdup(path);
 	bool ok = file_read(path, text, FILE_MAX, &len, e) && ini_parse(path, text, len, read_entry, &r, e);
-	explicit_bzero(text, len);
+	explicit_bzero(text, FILE_MAX + 1); // also what was read of a file that is too long
 	free(text);
 	return ok;
 }
@@ -155,15 +155,20 @@ static bool is_foreign_variable(const char *name)
 	       !strcmp(name, "OUTBOXD_PORT") || skip_prefix(&rest, "OUTBOXD_PORT_");
 }
 
-static bool set_variable(struct config *c, const char *name, const char *value, struct err *e)
+static bool set_variable(struct config *c, const char *name, char *value, struct err *e)
 {
 	struct suggest near;
 	suggest_init(&near, name);
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		char known[OPTION_NAME_SIZE];
 		option_env_name(&options[i], known);
-		if (!strcmp(known, name))
-			return set(c, i, value, ORIGIN_ENV, 0, e) || err_prefix(e, "%s", name);
+		if (!strcmp(known, name)) {
+			if (!set(c, i, value, ORIGIN_ENV, 0, e))
+				return err_prefix(e, "%s", name);
+			if (options[i].flags & OPTF_SECRET)
+				explicit_bzero(value, strlen(value)); // ours is one copy too many already
+			return true;
+		}
 		suggest_offer(&near, known);
 	}
 	return err_set(e, ERR_CONFIG, "%.60s: no option has this environment variable%s", name,
@@ -173,7 +178,7 @@ static bool set_variable(struct config *c, const char *name, const char *value, 
 bool config_read_env(struct config *c, char *const *envp, struct err *e)
 {
 	for (; *envp; envp++) {
-		const char *equals = strchr(*envp, '=');
+		char *equals = strchr(*envp, '=');
 		const char *rest = *envp;
 		if (!equals || !skip_prefix(&rest, "OUTBOXD_"))
 			continue;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void config_add_place(const struct config *c, size_t index, struct buf *out)
@@ -72,11 +73,15 @@ static bool check_files(const struct config *c, struct err *e)
 		if (!(options[i].flags & OPTF_SECRET_FILE) || !is_set(c, i))
 			continue;
 		const char *path = option_load(&options[i], c).text;
-		if (access(path, R_OK) != 0) {
-			struct err why;
+		struct err why;
+		struct stat st;
+		if (access(path, R_OK) != 0 || stat(path, &st) != 0)
 			(void)err_set(&why, ERR_CONFIG, "cannot read %.512s: %s", path, strerror(errno));
-			return wrong(c, i, e, why.text);
-		}
+		else if (!S_ISREG(st.st_mode))
+			(void)err_set(&why, ERR_CONFIG, "%.512s is not a regular file", path);
+		else
+			continue;
+		return wrong(c, i, e, why.text);
 	}
 	return true;
 }

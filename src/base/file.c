@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 // At most size bytes, fewer only at the end of the file.
@@ -22,9 +23,9 @@ static bool read_all(int fd, char *out, size_t size, size_t *ret_len)
 	return true;
 }
 
-bool file_read(const char *path, char *out, size_t max, size_t *ret_len, struct err *e)
+// Takes fd, which is open, or -1 with errno.
+static bool read_and_close(int fd, const char *path, char *out, size_t max, size_t *ret_len, struct err *e)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(e, ERR_CONFIG, "cannot open %s: %s", path, strerror(errno));
 	size_t len = 0;
@@ -38,4 +39,20 @@ bool file_read(const char *path, char *out, size_t max, size_t *ret_len, struct 
 	out[len] = '\0';
 	*ret_len = len;
 	return true;
+}
+
+bool file_read(const char *path, char *out, size_t max, size_t *ret_len, struct err *e)
+{
+	return read_and_close(open(path, O_RDONLY | O_CLOEXEC), path, out, max, ret_len, e);
+}
+
+bool file_read_regular(const char *path, char *out, size_t max, size_t *ret_len, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe is opened at once, to be refused
+	struct stat st;
+	if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+		close(fd);
+		return err_set(e, ERR_CONFIG, "%s is not a regular file", path);
+	}
+	return read_and_close(fd, path, out, max, ret_len, e);
 }

@@ -23,7 +23,7 @@ bool config_read_secret(const char *path, char **ret_text, struct err *e)
 	// One block of the largest size: a buffer that grows would leave copies behind in freed memory.
 	char *text = mem_calloc(SECRET_MAX + 1, 1);
 	size_t len = 0;
-	bool ok = file_read(path, text, SECRET_MAX, &len, e);
+	bool ok = file_read_regular(path, text, SECRET_MAX, &len, e);
 	if (ok) {
 		if (len && text[len - 1] == '\n')
 			len--;

@@ -99,7 +99,7 @@ static void set_member(json_t *object, const char *name, const json_t *from)
 
 static void print_one_json(const struct pg_result *res, const struct document *document)
 {
-	json_t *list = json_array(), *object = json_object(),
+	json_t *array = json_array(), *object = json_object(),
 	       *error = json_loads(sync_text(res, 0, ERROR), 0, NULL);
 
 	for (int c = 0; c < ERROR; c++)
@@ -113,10 +113,10 @@ static void print_one_json(const struct pg_result *res, const struct document *d
 				    document->text ? json_string(document->text) : json_null());
 	if (document && document->why)
 		json_object_set_new(object, "document_error", json_string(document->why));
-	json_array_append_new(list, object);
-	json_dumpf(list, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	json_array_append_new(array, object);
+	json_dumpf(array, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
-	json_decref(list);
+	json_decref(array);
 }
 
 static bool show_one(struct mend *m, const struct call *call, struct err *e)

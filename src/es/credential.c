@@ -66,7 +66,7 @@ static bool read_aws(struct credential *c, struct err *e)
 {
 	char *text = mem_calloc(AWS_FILE_MAX + 1, 1);
 	size_t len = 0;
-	bool ok = file_read(c->path, text, AWS_FILE_MAX, &len, e) &&
+	bool ok = file_read_regular(c->path, text, AWS_FILE_MAX, &len, e) &&
 		  ini_parse(c->path, text, len, take_entry, c, e);
 
 	explicit_bzero(text, AWS_FILE_MAX + 1);

@@ -49,6 +49,7 @@ bool gzip_pack(struct gzip *g, const char *data, size_t len, struct buf *out)
 		size_t room = out->max - out->len;
 
 		room = room < STEP_BYTES ? room : STEP_BYTES;
+		// cppcheck-suppress knownConditionTrueFalse ; 2.10 takes the smaller of two for 0
 		if (room == 0 || !buf_reserve(out, room))
 			break;
 		z->next_out = (Bytef *)out->data + out->len;

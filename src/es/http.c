@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "es/gzip.h"
 #include "http_request.h"
+#include "wiping.h"
 
 #include <curl/curl.h>
 #include <ev.h>
@@ -165,7 +166,8 @@ static void advance(struct http *h, curl_socket_t fd, int events)
 static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct http_socket *s = io->data;
-	int events = (revents & EV_READ ? CURL_CSELECT_IN : 0) | (revents & EV_WRITE ? CURL_CSELECT_OUT : 0);
+	int events = ((revents & EV_READ) ? CURL_CSELECT_IN : 0) |
+		     ((revents & EV_WRITE) ? CURL_CSELECT_OUT : 0);
 
 	(void)loop;
 	advance(s->http, io->fd, events); // may free s
@@ -195,7 +197,7 @@ static int socket_changed(CURL *easy, curl_socket_t fd, int what, void *arg, voi
 {
 	struct http *h = arg;
 	struct http_socket *s = socket_arg;
-	int events = (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
+	int events = ((what & CURL_POLL_IN) ? EV_READ : 0) | ((what & CURL_POLL_OUT) ? EV_WRITE : 0);
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
@@ -283,8 +285,7 @@ struct http *http_new(struct ev_loop *loop, const struct http_settings *settings
 
 	if (!check_url(settings->url, e))
 		return NULL;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		abort(); // no memory; calls of it are counted
+	wiping_start();
 	h = mem_calloc(1, sizeof(*h));
 	h->loop = loop;
 	h->settings = *settings;

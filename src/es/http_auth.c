@@ -2,6 +2,8 @@
 #include "http_auth.h"
 
 #include "base/buf.h"
+#include "base/config.h"
+#include "base/mem.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -74,6 +76,23 @@ static void add_secret_header(struct curl_slist **headers, const char *name, con
 	buf_wipe(&line);
 }
 
+// Ours, and not made by libcurl, which would keep the password and the line for as long as the handle lives.
+static void add_basic(struct curl_slist **headers, const char *user, const char *password)
+{
+	auto_buf pair;
+	char *text;
+
+	buf_init(&pair, LINE_BYTES_MAX / 4 * 3);
+	if (!buf_reserve(&pair, strlen(user) + 1 + strlen(password)))
+		return;
+	buf_addf(&pair, "%s:%s", user, password);
+	text = mem_calloc(LINE_BYTES_MAX + 1, 1);
+	(void)EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)buf_str(&pair), (int)pair.len);
+	add_secret_header(headers, "Authorization: Basic ", text);
+	buf_wipe(&pair);
+	config_secret_free(text);
+}
+
 static void apply_aws(const struct http_auth *a, CURL *easy, struct curl_slist **headers)
 {
 	const struct credential *c = &a->credential;
@@ -99,7 +118,7 @@ void http_auth_apply(struct http_auth *a, CURL *easy, struct curl_slist **header
 	case AUTH_NONE:
 		break;
 	case AUTH_BASIC:
-		set_user(easy, a->settings->username, secret ? secret : "");
+		add_basic(headers, a->settings->username, secret ? secret : "");
 		break;
 	case AUTH_API_KEY:
 		add_secret_header(headers, "Authorization: ApiKey ", secret);

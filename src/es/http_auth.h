@@ -18,7 +18,7 @@ struct http_auth {
 	struct credential credential;
 };
 
-bool http_auth_init(struct http_auth *a, const struct http_settings *settings, struct err *e) must_check;
+bool http_auth_init(struct http_auth *a, const struct http_settings *s, struct err *e) must_check;
 void http_auth_done(struct http_auth *a);
 
 // Sets the credentials of a request and adds its header lines; a file that has changed is read again first.

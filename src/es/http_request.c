@@ -37,6 +37,7 @@ static size_t on_write(char *data, size_t size, size_t count, void *arg)
 
 // Called before the first byte of a request goes out, and again when libcurl sends a request once more by itself
 // because a kept connection turned out to be dead.
+// NOLINTNEXTLINE(readability-non-const-parameter): libcurl's type
 static int on_ready(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
 	struct http_request *r = arg;

@@ -61,12 +61,12 @@ static void set(const char *name, const char *text)
 void sslmode_choose(const char *dsn)
 {
 	PQconninfoOption *said = PQconninfoParse(dsn, NULL); // NULL: libpq will say what is wrong with it
-	PQconninfoOption *defaults;
 
 	if (said && !value(said, "sslmode") && !getenv("PGSSLMODE")) {
 		if (value(said, "service"))
 			set("PGSERVICE", value(said, "service")); // else its host is not among the defaults
-		defaults = PQconndefaults();
+		PQconninfoOption *defaults = PQconndefaults();
+
 		chosen = !stays_here(said, defaults);
 		if (chosen)
 			set("PGSSLMODE", "verify-full");

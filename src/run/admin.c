@@ -4,13 +4,13 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/guard.h"
 #include "run/answers.h"
 #include "run/listen.h"
 #include "run/page.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +18,16 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 32
-#define WAITING_MAX 8 // of them at most, for an answer of PostgreSQL
+// Of them at most, from the question to PostgreSQL until the last byte of its answer was read: however slow the clients are,
+// all answers together hold no more than PLACES * TABLE_ANSWER_MAX + CLIENTS_MAX * ANSWER_MAX = 16 MB.
+#define PLACES 8
 #define HEADER_MAX ((size_t)16 * 1024)
-#define ANSWER_MAX ((size_t)4 * 1024 * 1024)
+#define ANSWER_MAX ((size_t)256 * 1024)
+#define TABLE_ANSWER_MAX ((size_t)1024 * 1024)
 #define SILENT_MAX_S 10u
 #define REQUEST_MAX_MS \
 	15000 // from its connection or the answer before it to its own end, however it is dribbled
-#define ANSWER_TOO_LARGE "the answer would be larger than 4 MB: ask for less"
+#define ANSWER_TOO_LARGE "the answer would be too large: ask for less"
 
 // A connection.
 struct client {
@@ -38,7 +41,8 @@ struct request {
 	struct exchange x; // first
 	struct admin *admin;
 	struct MHD_Connection *connection;
-	bool begun, suspended, too_large;
+	bool begun, suspended, too_large, placed;
+	const char *allowed; // method of the path
 	struct request *next;
 };
 
@@ -50,7 +54,7 @@ struct admin {
 	ev_timer sweep;
 	struct client *clients;
 	struct request *requests;
-	int waiting;
+	int placed;
 	bool closing;
 };
 
@@ -106,6 +110,14 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 	}
 }
 
+// A NUL byte would end the text for us, and not for a proxy in front that lets only some paths through.
+static size_t unescape(void *arg, struct MHD_Connection *connection, char *text)
+{
+	(void)arg;
+	(void)connection;
+	return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 static struct client *client_of(struct MHD_Connection *connection)
 {
 	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
@@ -120,76 +132,89 @@ static const char *header(const struct request *q, const char *name)
 
 // -- who may ask
 
-// Takes as long for a wrong token as for the right one.
-static bool same(const char *given, const char *wanted)
-{
-	size_t n = strlen(given), m = strlen(wanted);
-	volatile unsigned char differ = n != m;
-
-	for (size_t i = 0; i < n; i++)
-		differ |= (unsigned char)(given[i] ^ wanted[m ? i % m : 0]);
-	return !differ;
-}
-
 // Read each time: a changed file counts at once, and the token is nowhere in our memory in between.
 static bool has_token(const struct request *q)
 {
-	const char *given = header(q, "Authorization"), *file = q->admin->relay->config->admin_token_file;
+	const char *given = guard_bearer(header(q, "Authorization"));
+	const char *file = q->admin->relay->config->admin_token_file;
 	struct err e = { 0 };
 	char *token;
 	bool ok;
 
-	if (strncmp(given, "Bearer ", 7) != 0)
+	if (!given)
 		return false;
 	if (!config_read_secret(file, &token, &e)) {
 		log_warn("admin_token_unreadable", kv_err(&e));
 		return false;
 	}
-	ok = same(given + 7, token);
+	ok = guard_same(given, token);
 	config_secret_free(token);
 	return ok;
 }
 
-// A page of somebody else that had its name point at us must not read us: it asks for that name.
-static bool is_our_host(const char *host)
+struct query {
+	struct exchange *x;
+	unsigned seen;
+};
+
+static enum MHD_Result check_parameter(void *arg, enum MHD_ValueKind kind, const char *name, size_t name_len,
+				       const char *value, size_t value_len)
 {
-	const char *colon = strrchr(host, ':');
-	bool brackets = *host == '[';
-	size_t len = colon && (!brackets || colon[-1] == ']') ? (size_t)(colon - host) : strlen(host);
-	auto_free char *name = mem_strndup(host + brackets, len > 2u * brackets ? len - 2u * brackets : 0);
-	struct in6_addr address;
+	struct query *query = arg;
+	struct err e = { 0 };
 
-	return *host == '\0' || strcmp(name, "localhost") == 0 || inet_pton(AF_INET, name, &address) == 1 ||
-	       inet_pton(AF_INET6, name, &address) == 1;
-}
-
-static bool is_foreign_origin(const struct request *q)
-{
-	const char *origin = header(q, "Origin"), *name = strstr(origin, "://");
-
-	return *origin && (!name || strcmp(name + 3, header(q, "Host")) != 0);
+	(void)kind;
+	if (guard_parameter(query->x->path->parameters, (struct guard_text){ name, name_len },
+			    (struct guard_text){ value, value_len }, &query->seen, &e))
+		return MHD_YES;
+	answers_say(query->x, 400, e.text);
+	return MHD_NO;
 }
 
 // False: refused, and that is the answer.
 static bool admit(struct request *q, const char *method, const char *url)
 {
-	bool guarded = *q->admin->relay->config->admin_token_file, known;
+	bool guarded = *q->admin->relay->config->admin_token_file;
+	struct query query = { .x = &q->x };
 
 	q->x.trusted = !guarded || has_token(q);
-	q->x.path = answers_find(method, url, &known);
+	q->x.path = answers_find(method, url, &q->allowed);
 	if (q->too_large)
 		answers_say(&q->x, 413, "requests have no body here");
 	else if (!q->x.path)
-		answers_say(&q->x, known ? 405 : 404,
-			    known ? "another method is wanted" : "there is no such thing");
-	else if (!guarded && !is_our_host(header(q, "Host")))
+		answers_say(&q->x, q->allowed ? 405 : 404,
+			    q->allowed ? "another method is wanted" : "there is no such thing");
+	else if (!guarded && !guard_is_our_host(header(q, "Host")))
 		answers_say(&q->x, 403, "ask for this host by its address");
-	else if (strcmp(method, "POST") == 0 && is_foreign_origin(q))
+	else if (strcmp(method, "POST") == 0 &&
+		 guard_is_foreign_origin(header(q, "Origin"), header(q, "Host")))
 		answers_say(&q->x, 403, "a page of another site may not do that");
 	else if (!q->x.trusted && !(q->x.path->flags & PATH_OPEN))
 		answers_say(&q->x, 401,
 			    "Authorization: Bearer TOKEN is wanted, with the token of admin.token_file");
+	else
+		(void)MHD_get_connection_values_n(q->connection, MHD_GET_ARGUMENT_KIND, check_parameter,
+						  &query);
 	return !q->x.answered;
+}
+
+// True: the path may be asked, now. What it asks of the table needs a place.
+static bool seat(struct request *q)
+{
+	struct admin *a = q->admin;
+
+	if (!(q->x.path->flags & PATH_WAITS))
+		return true;
+	if (a->closing || a->relay->stopping) {
+		answers_refuse(&q->x, "stopping");
+	} else if (a->placed >= PLACES) {
+		answers_refuse(&q->x, "too many requests wait already");
+	} else {
+		a->placed++;
+		q->placed = true;
+		buf_init(&q->x.body, TABLE_ANSWER_MAX);
+	}
+	return q->placed;
 }
 
 // -- the life of a request
@@ -209,7 +234,6 @@ static void on_ready(struct exchange *x)
 	if (!q->suspended)
 		return;
 	q->suspended = false;
-	q->admin->waiting--;
 	c->waits = false;
 	c->since_ms = clock_boot_ms();
 	MHD_resume_connection(q->connection);
@@ -224,22 +248,23 @@ static int socket_of(struct MHD_Connection *connection)
 	return info ? info->connect_fd : -1;
 }
 
+// Also when bytes that nobody has read come before the end.
 static bool has_gone(int fd)
 {
-	char byte;
-	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
 
-	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+	return poll(&p, 1, 0) == 1;
 }
 
-// Nobody watches the socket of a request that waits: a client that has gone must not hold its place.
+// Nobody watches the socket of a request that waits: a client that has gone must not hold its place. One that the table is
+// being asked for keeps it until that has ended, so that what was done is said and looked at.
 static void let_go_of_the_gone(struct admin *a)
 {
 	for (struct request *q = a->requests; q; q = q->next) {
-		if (!q->suspended || !has_gone(socket_of(q->connection)))
+		if (!q->suspended || answers_is_under_way(&q->x) || !has_gone(socket_of(q->connection)))
 			continue;
 		answers_cancel(&q->x);
-		answers_say(&q->x, 503, "nobody waits for this any more");
+		answers_refuse(&q->x, "the connection was closed before the end");
 		on_ready(&q->x);
 	}
 }
@@ -253,8 +278,10 @@ static void on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	for (struct client *c = a->clients; c; c = c->next) {
-		if (!c->waits && now_ms - c->since_ms > REQUEST_MAX_MS)
-			shutdown(socket_of(c->connection), SHUT_RDWR);
+		int fd = socket_of(c->connection);
+
+		if (!c->waits && now_ms - c->since_ms > REQUEST_MAX_MS && fd >= 0)
+			shutdown(fd, SHUT_RDWR);
 	}
 	let_go_of_the_gone(a);
 	run(a); // a place that became free is only given away by the run after the one that freed it
@@ -289,13 +316,16 @@ static enum MHD_Result send_answer(struct request *q)
 
 	if (q->x.body.full)
 		answers_say(&q->x, 500, ANSWER_TOO_LARGE);
+	// NOLINTNEXTLINE(performance-no-int-to-ptr): it copies, but its parameter is not const
 	response = MHD_create_response_from_buffer(q->x.body.len, (void *)(uintptr_t)buf_str(&q->x.body),
-						   MHD_RESPMEM_MUST_COPY);
+						   MHD_RESPMEM_PERSISTENT); // until on_completed
 	if (!response)
 		return MHD_NO;
 	for (size_t i = 0; i < array_len(headers); i++)
 		(void)MHD_add_response_header(response, headers[i][0], headers[i][1]);
 	(void)MHD_add_response_header(response, "Content-Type", q->x.type);
+	if (q->x.status == 405)
+		(void)MHD_add_response_header(response, "Allow", q->allowed);
 	if (q->x.status == 401)
 		(void)MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
 	result = MHD_queue_response(q->connection, (unsigned)q->x.status, response);
@@ -324,15 +354,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	}
 	if (!q->begun) {
 		q->begun = true;
-		if (a->closing)
-			answers_say(&q->x, 503, "stopping");
-		else if (admit(q, method, url) && (q->x.path->flags & PATH_WAITS) &&
-			 a->waiting >= WAITING_MAX)
-			answers_say(&q->x, 503, "too many requests wait already");
-		else if (!q->x.answered)
+		if (admit(q, method, url) && seat(q))
 			q->x.path->answer(&q->x);
 		if (!q->x.answered) {
-			a->waiting++;
 			q->suspended = client_of(connection)->waits = true;
 			MHD_suspend_connection(connection);
 			return MHD_YES;
@@ -360,6 +384,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 		break;
 	}
 	answers_cancel(&q->x);
+	a->placed -= q->placed;
 	buf_done(&q->x.body);
 	free(q);
 	*context = NULL;
@@ -370,12 +395,12 @@ static bool start(struct admin *a, int fd)
 	const union MHD_DaemonInfo *info;
 	struct ev_loop *loop = a->relay->loop;
 
-	a->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, a,
-				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-				     (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, SILENT_MAX_S,
-				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_MAX,
-				     MHD_OPTION_NOTIFY_COMPLETED, on_completed, a,
-				     MHD_OPTION_NOTIFY_CONNECTION, on_connection, a, MHD_OPTION_END);
+	a->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, a,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX,
+		MHD_OPTION_CONNECTION_TIMEOUT, SILENT_MAX_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_MAX,
+		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, a,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, a, MHD_OPTION_END);
 	if (!a->daemon)
 		return false;
 	info = MHD_get_daemon_info(a->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -422,8 +447,8 @@ void admin_free(struct admin *a)
 	for (struct request *q = a->requests; q; q = q->next) {
 		if (!q->suspended)
 			continue;
+		answers_refuse(&q->x, "stopping");
 		answers_cancel(&q->x);
-		answers_say(&q->x, 503, "stopping");
 		on_ready(&q->x);
 	}
 	(void)MHD_run(a->daemon);

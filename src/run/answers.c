@@ -12,7 +12,9 @@
 
 #define SYNC_DEFAULT_MS 30000
 #define SYNC_MAX_MS 600000
-#define SYNC_LOOK_S 0.05
+#define SYNC_LOOK_MS 50
+#define SYNC_REST \
+	9 // pause after a look, in times of what it cost: looks take a tenth of the time, of all clients together
 #define DEAD_DEFAULT 50
 #define DEAD_MAX 1000
 
@@ -28,6 +30,17 @@ void answers_say(struct exchange *x, int status, const char *text)
 	buf_clear(&x->body);
 	buf_addf(&x->body, "%s\n", text);
 	done(x, status, "text/plain; charset=utf-8");
+}
+
+void answers_refuse(struct exchange *x, const char *why)
+{
+	struct err text;
+
+	err_set(&text, ERR_UNAVAILABLE, "%.900s%s", why,
+		!(x->path->flags & PATH_WRITES) ? ""
+		: answers_is_under_way(x)       ? "; it may have been done: look at /dead"
+						: "; nothing was done");
+	answers_say(x, 503, text.text);
 }
 
 static void say_json(struct exchange *x)
@@ -121,18 +134,19 @@ static void ask(struct exchange *x, enum survey_question what, int64_t number, c
 		return;
 	}
 	free(q);
-	answers_say(x, 503, "PostgreSQL is away");
+	answers_refuse(x, "PostgreSQL is away");
 }
 
 // The common end of every question. False: it failed, and that was said.
 static bool answered(struct exchange *x, const struct err *e)
 {
+	x->look_ms = clock_boot_ms() - x->question->begun_ms;
+	if (e)
+		answers_refuse(x, *e->text ? e->text : "PostgreSQL gave no answer");
 	x->question = NULL;
-	if (!e)
-		return true;
-	answers_say(x, 503, *e->text ? e->text : "PostgreSQL gave no answer");
-	x->ready(x);
-	return false;
+	if (e)
+		x->ready(x);
+	return !e;
 }
 
 static void take_number(void *arg, const struct pg_result *res)
@@ -142,14 +156,16 @@ static void take_number(void *arg, const struct pg_result *res)
 	x->number = value_get_int(res, 0, 0);
 }
 
-static bool number_argument(struct exchange *x, const char *name, int64_t *ret)
+static bool number_argument(struct exchange *x, const char *name, int64_t least, int64_t most, int64_t *ret)
 {
 	const char *text = x->argument(x, name);
 	struct err e = { 0 };
 
-	if (!text || (parse_int(text, ret, &e) && *ret > 0))
+	if (!text || (parse_int(text, ret, &e) && *ret >= least && *ret <= most))
 		return true;
-	answers_say(x, 400, "a number above 0 is wanted");
+	err_set(&e, ERR_USAGE, "%s: a number from %lld to %lld is wanted", name, (long long)least,
+		(long long)most);
+	answers_say(x, 400, e.text);
 	return false;
 }
 
@@ -158,6 +174,10 @@ static void take_dead(void *arg, const struct pg_result *res)
 	struct exchange *x = arg;
 	struct slice text = value_get_text(res, 0, 0);
 
+	if (!text.p) {
+		x->body.full = true; // dead_list.sql keeps to itself what is too large
+		return;
+	}
 	buf_adds(&x->body, "{\"dead\":");
 	buf_add(&x->body, text.p, text.n);
 	buf_addc(&x->body, '}');
@@ -177,8 +197,8 @@ static void dead(struct exchange *x)
 {
 	int64_t limit = DEAD_DEFAULT;
 
-	if (number_argument(x, "limit", &limit))
-		ask(x, SURVEY_DEAD, limit < DEAD_MAX ? limit : DEAD_MAX, NULL, take_dead, dead_known);
+	if (number_argument(x, "limit", 1, DEAD_MAX, &limit))
+		ask(x, SURVEY_DEAD, limit, NULL, take_dead, dead_known);
 }
 
 static void take_requeued(void *arg, const struct pg_result *res)
@@ -204,8 +224,7 @@ static void requeued(void *arg, const struct err *e)
 
 	// query_canceled: more than one request can do
 	if (e && strcmp(e->sqlstate, "57014") == 0) {
-		err_set(&too_long, ERR_REFUSED,
-			"nothing was requeued: %s; `outboxd requeue` does it in small steps", e->text);
+		err_set(&too_long, ERR_REFUSED, "%.900s; `outboxd requeue` does it in small steps", e->text);
 		e = &too_long;
 	}
 	if (!answered(x, e))
@@ -222,12 +241,12 @@ static void requeued(void *arg, const struct err *e)
 static void requeue(struct exchange *x)
 {
 	int64_t id = 0;
-	bool all = x->argument(x, "all") != NULL;
+	const char *all = x->argument(x, "all");
 	char ids[32];
 
-	if (!number_argument(x, "id", &id))
+	if (!number_argument(x, "id", INT64_MIN, INT64_MAX, &id))
 		return;
-	if (all == (id != 0)) {
+	if (!x->argument(x, "id") == !all || (all && strcmp(all, "1") != 0)) {
 		answers_say(x, 400, "say which: /requeue?id=12 or /requeue?all=1");
 		return;
 	}
@@ -241,7 +260,6 @@ static void sync_end(struct exchange *x, bool all)
 {
 	const struct tally *now = &x->relay->tally, *then = &x->then;
 
-	ev_timer_stop(x->relay->loop, &x->look);
 	buf_addf(&x->body,
 		 "{\"done\":%s,\"delivered\":%lld,\"superseded\":%lld,\"dead\":%lld,\"seconds\":%.3f}",
 		 all ? "true" : "false",
@@ -260,6 +278,16 @@ static void take_left(void *arg, const struct pg_result *res)
 	x->left = value_get_bool(res, 0, 0);
 }
 
+// The last look is not later than the end.
+static int64_t sync_pause_ms(const struct exchange *x)
+{
+	int64_t pause_ms = SYNC_REST * x->look_ms * x->relay->syncing;
+	int64_t rest_ms = x->until_ms - clock_boot_ms();
+
+	pause_ms = pause_ms > SYNC_LOOK_MS ? pause_ms : SYNC_LOOK_MS;
+	return pause_ms < rest_ms ? pause_ms : rest_ms > 1 ? rest_ms : 1;
+}
+
 static void left_known(void *arg, const struct err *e)
 {
 	struct exchange *x = arg;
@@ -267,7 +295,7 @@ static void left_known(void *arg, const struct err *e)
 	if (!answered(x, e))
 		return;
 	if (x->left && clock_boot_ms() < x->until_ms && !x->relay->on_hold) {
-		ev_timer_set(&x->look, SYNC_LOOK_S, 0.);
+		ev_timer_set(&x->look, (double)sync_pause_ms(x) / 1000.0, 0.);
 		ev_timer_start(x->relay->loop, &x->look);
 		return;
 	}
@@ -310,46 +338,62 @@ static void sync_now(struct exchange *x)
 		answers_say(x, 409, "paused: POST /resume first");
 		return;
 	}
+	if (timeout_ms > SYNC_MAX_MS) {
+		answers_say(x, 400, "timeout: at most 10m");
+		return;
+	}
+	x->relay->syncing++;
 	x->then = x->relay->tally;
 	x->began_ms = clock_boot_ms();
-	x->until_ms = x->began_ms + (timeout_ms < SYNC_MAX_MS ? timeout_ms : SYNC_MAX_MS);
+	x->until_ms = x->began_ms + timeout_ms;
 	ev_init(&x->look, on_look);
 	x->look.data = x;
 	ask(x, SURVEY_HIGHEST, 0, NULL, take_number, highest_known);
 }
 
+bool answers_is_under_way(const struct exchange *x)
+{
+	return x->question && x->question->unsure;
+}
+
 void answers_cancel(struct exchange *x)
 {
+	if (answers_is_under_way(x) && x->path->flags & PATH_WRITES)
+		log_warn("requeue_unknown", kv_str("by", "admin"),
+			 kv_str("then", "it may have been done: see `outboxd dead`"));
 	if (x->question)
 		keeper_forget(x->relay->keeper, x->question);
 	x->question = NULL;
-	if (x->began_ms)
-		ev_timer_stop(x->relay->loop, &x->look);
+	if (!x->began_ms)
+		return;
+	ev_timer_stop(x->relay->loop, &x->look);
+	x->relay->syncing--;
+	x->began_ms = 0;
 }
 
 static const struct path paths[] = {
-	{ "GET", "/", PATH_OPEN, page },
-	{ "GET", "/healthz", PATH_OPEN, healthz },
-	{ "GET", "/readyz", PATH_OPEN, readyz },
-	{ "GET", "/metrics", 0, metrics },
-	{ "GET", "/status", 0, status },
-	{ "GET", "/dead", PATH_WAITS, dead },
-	{ "POST", "/requeue", PATH_WAITS, requeue },
-	{ "POST", "/sync", PATH_WAITS, sync_now },
-	{ "POST", "/pause", 0, pause_relay },
-	{ "POST", "/resume", 0, resume_relay },
+	{ "GET", "/", PATH_OPEN, page, { NULL } },
+	{ "GET", "/healthz", PATH_OPEN, healthz, { NULL } },
+	{ "GET", "/readyz", PATH_OPEN, readyz, { NULL } },
+	{ "GET", "/metrics", 0, metrics, { NULL } },
+	{ "GET", "/status", 0, status, { NULL } },
+	{ "GET", "/dead", PATH_WAITS, dead, { "limit" } },
+	{ "POST", "/requeue", PATH_WAITS | PATH_WRITES, requeue, { "id", "all" } },
+	{ "POST", "/sync", PATH_WAITS, sync_now, { "timeout" } },
+	{ "POST", "/pause", 0, pause_relay, { NULL } },
+	{ "POST", "/resume", 0, resume_relay, { NULL } },
 };
 
-const struct path *answers_find(const char *method, const char *name, bool *ret_known)
+const struct path *answers_find(const char *method, const char *name, const char **ret_allowed)
 {
 	// libmicrohttpd leaves the body of a HEAD out.
 	const char *like = strcmp(method, "HEAD") == 0 ? "GET" : method;
 
-	*ret_known = false;
+	*ret_allowed = NULL;
 	for (size_t i = 0; i < array_len(paths); i++) {
 		if (strcmp(paths[i].name, name) != 0)
 			continue;
-		*ret_known = true;
+		*ret_allowed = paths[i].method;
 		if (strcmp(paths[i].method, like) == 0)
 			return &paths[i];
 	}

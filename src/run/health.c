@@ -44,6 +44,10 @@ void health_counted(struct relay *r)
 	struct health *h = &r->health;
 	int64_t now_ms = clock_boot_ms();
 
+	backlog_done(&h->backlog);
+	h->backlog = h->counting.backlog;
+	h->counting.backlog = (struct backlog){ 0 };
+	h->holder = h->counting.holder;
 	h->counted_ms = now_ms;
 	date_holder(h, now_ms);
 	if (h->holder.age_seconds < PINNED_SECONDS) {
@@ -81,6 +85,7 @@ double health_rate(const struct relay *r)
 	int64_t seconds = h->seconds < HEALTH_RATE_SECONDS ? h->seconds : HEALTH_RATE_SECONDS;
 	double then = h->seconds < HEALTH_RATE_SECONDS ? 0 : h->done[h->seconds % HEALTH_RATE_SECONDS];
 
+	// cppcheck-suppress knownConditionTrueFalse ; 2.10 takes the smaller of two for 0
 	return seconds > 0 ? (done_so_far(r) - then) / (double)seconds : 0;
 }
 
@@ -119,6 +124,7 @@ void health_stop(struct relay *r)
 {
 	ev_timer_stop(r->loop, &r->health.tick);
 	backlog_done(&r->health.backlog);
+	backlog_done(&r->health.counting.backlog);
 }
 
 static bool is_away(const struct circuit *c)
@@ -141,7 +147,7 @@ bool health_ready(const struct relay *r, bool tell_why, struct buf *reasons)
 		{ r->sql.open, "PostgreSQL refuses", h->why[TROUBLE_SQL] },
 		{ circuit_is_untested(&r->elasticsearch), "Elasticsearch has not answered yet", "" },
 		{ is_away(&r->elasticsearch), "Elasticsearch is away", h->why[TROUBLE_ELASTICSEARCH] },
-		{ r->denied && !r->elasticsearch.open, "Elasticsearch denies access",
+		{ r->access == ACCESS_DENIED && !r->elasticsearch.open, "Elasticsearch denies access",
 		  h->why[TROUBLE_ELASTICSEARCH] },
 	};
 	bool ready = true;
@@ -178,7 +184,7 @@ static double resident_bytes(void)
 
 	if (!file)
 		return 0;
-	if (fscanf(file, "%ld %ld", &all, &resident) != 2)
+	if (fscanf(file, "%ld %ld", &all, &resident) != 2) // NOLINT(cert-err34-c): the kernel writes numbers
 		resident = 0;
 	fclose(file);
 	return (double)resident * (double)sysconf(_SC_PAGESIZE);

@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define SEND_BUFFER (64 * 1024)
+
 // "127.0.0.1:9465", "[::1]:9465", "localhost:9465"
 static struct addrinfo *resolve(const char *listen, struct err *e)
 {
@@ -28,7 +30,7 @@ static struct addrinfo *resolve(const char *listen, struct err *e)
 	}
 
 	bool brackets = listen[0] == '[' && colon[-1] == ']';
-	auto_free char *host = mem_strndup(listen + brackets, (size_t)(colon - listen) - 2 * brackets);
+	auto_free char *host = mem_strndup(listen + brackets, (size_t)(colon - listen) - (brackets ? 2 : 0));
 
 	code = getaddrinfo(host, colon + 1, &hints, &found);
 	if (code != 0)
@@ -49,11 +51,14 @@ static bool is_loopback(const struct sockaddr *address)
 
 static int listen_at(const struct addrinfo *where, int backlog)
 {
-	int yes = 1, fd = socket(where->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int yes = 1, buffer = SEND_BUFFER,
+	    fd = socket(where->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -1;
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	// Else the kernel takes up to some MB of each answer that nobody reads.
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 	if (bind(fd, where->ai_addr, where->ai_addrlen) == 0 && listen(fd, backlog) == 0)
 		return fd;
 	close(fd);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 from typing import Any, NamedTuple
 
 from harness.ports import HOST, free_port
@@ -45,7 +46,8 @@ class Admin:
         return reply.json
 
     def metric(self, name: str) -> float:
-        return read_metrics(self.ask("/metrics").text)[name]
+        """NaN while there is none: before the first count."""
+        return read_metrics(self.ask("/metrics").text).get(name, math.nan)
 
 
 def read_metrics(text: str) -> dict[str, float]:

@@ -165,8 +165,16 @@ class TestStatus:
 
     def test_last_errors_newest_first(self, db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> None:
         daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=f"http://{HOST}:{free_port()}")
+        mark = db.server.log_file.stat().st_size
         daemon.start()
         daemon.wait_log("table_unfit", timeout=20)
+
+        def failed_counts() -> int:
+            with db.server.log_file.open() as log:
+                log.seek(mark)
+                return log.read().count("STATEMENT:  WITH dead AS MATERIALIZED")
+
+        wait_until(lambda: failed_counts() >= 2, 30, "counts of a table that is not there")
         init(daemon)
         daemon.wait_log("elasticsearch_away", timeout=20)
         assert [error["event"] for error in admin.get("/status")["last_errors"]] == ["elasticsearch_away", "table_unfit"]
@@ -183,12 +191,33 @@ class TestDeadLetters:
         db.execute("UPDATE outbox SET data = '{\"n\": 7}'")
         assert admin.ask(f"/requeue?id={ids[0]}", "POST").json == {"requeued": 1, "superseded": 0}
         wait_until(lambda: len(admin.get("/dead")["dead"]) == 2, 30, "one less")
+        assert admin.ask("/requeue?id=0", "POST").json == {"requeued": 0, "superseded": 0}
         assert admin.ask("/requeue?all=1", "POST").json == {"requeued": 2, "superseded": 0}
         wait_until(lambda: elastic.refresh(index) or elastic.count(index) == 3, 30, "their delivery")
 
-    @pytest.mark.parametrize("query", ["", "?id=", "?id=0", "?id=-1", "?id=1;drop", "?id=99999999999999999999", "?id=1&all=1"])
-    def test_an_unclear_wish_changes_nothing(self, ready: Any, admin: Admin, query: str) -> None:
-        assert admin.ask(f"/requeue{query}", "POST").status == 400
+    @pytest.mark.parametrize(("query", "sentence"), [
+        ("", "say which"), ("?id=1&all=1", "say which"), ("?all=0", "say which"), ("?all=11", "say which"), ("?all=true", "say which"),
+        ("?id=1;drop", "id: a number from"),
+        ("?id=99999999999999999999", "id: a number from"), ("?id=", "id wants a value"), ("?id", "id wants a value"),
+        ("?all=", "all wants a value"), ("?all", "all wants a value"), ("?id=1%00", "id: a number from"), ("?id=%31%00&all=1", "id: a number from"), ("?all%00=1", "this takes id, all"),
+        ("?id=1&id=2", "id is given twice"), ("?all=1&all=1", "all is given twice"), ("?id=1&i%64=2", "id is given twice"),
+        ("?all=1&index=x", "this takes id, all"), ("?ALL=1", "this takes id, all"),
+    ])
+    def test_an_unclear_wish_changes_nothing(self, ready: Any, db: Database, admin: Admin, query: str, sentence: str) -> None:
+        db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data, dead_at, error) VALUES ('x', '1', '{}', now(), '{}')")
+        reply = admin.ask(f"/requeue{query}", "POST")
+        assert reply.status == 400 and sentence in reply.text
+        assert db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL") == 1
+
+    @pytest.mark.parametrize(("method", "path", "sentence"), [
+        ("GET", "/dead?limit=1001", "limit: a number from 1 to 1000"), ("GET", "/dead?limt=5", "this takes limit"),
+        ("POST", "/sync?timeout=11m", "at most 10m"), ("POST", "/sync?timeout=1s&timeout=2s", "twice"),
+        ("POST", "/pause?for=10m", "no parameters"), ("GET", "/metrics?x=1", "no parameters"), ("GET", "/healthz?", ""),
+    ])
+    def test_what_is_not_meant_is_not_ignored(self, ready: Any, admin: Admin, method: str, path: str, sentence: str) -> None:
+        reply = admin.ask(path, method)
+        assert reply.status == (400 if sentence else 200) and sentence in reply.text
+        assert admin.get("/status")["paused"] is False
 
 
 class TestSync:
@@ -268,8 +297,8 @@ class TestWhoMayAsk:
                                        "Basic s3cret-of-admin", "Bearer S3cret-of-admin"])
     def test_without_the_token(self, guarded: tuple[Any, Admin], given: str) -> None:
         _, admin = guarded
-        for path, method in (("/metrics", "GET"), ("/status", "GET"), ("/dead", "GET"), ("/pause", "POST"),
-                             ("/requeue?all=1", "POST"), ("/sync", "POST")):
+        for path, method in (("/metrics", "GET"), ("/status", "GET"), ("/dead", "GET"), ("/pause", "POST"), ("/resume", "POST"),
+                             ("/requeue?all=1", "POST"), ("/requeue?nonsense", "POST"), ("/sync", "POST")):
             reply = admin.ask(path, method, Authorization=given)
             assert reply.status == 401 and reply.headers["www-authenticate"] == "Bearer"
         assert admin.ask("/healthz", Authorization=given).status == 200
@@ -304,9 +333,12 @@ class TestWhoMayAsk:
         assert admin.ask("/status", Host="evil.example").status == 403
         for name in ("localhost.evil.example", "bad.cafe", "bad.cafe:80", "[", "]", "[]", "[bad.cafe]:1", ":", "127.0.0.1.x"):
             assert admin.ask("/status", Host=name).status == 403, name
-        for name in ("localhost", "localhost:1", "127.0.0.1", "[::1]", "[::1]:9465"):
+        for name in ("localhost..", ".localhost", "localhost.evil", "localhost:1:1", "localhost:x", "[::1", "[localhost]", "::1"):
+            assert admin.ask("/status", Host=name).status == 403, name
+        for name in ("localhost", "localhost:1", "LOCALHOST", "localHost.", "Localhost.:9465", "127.0.0.1", "[::1]", "[::1]:9465"):
             assert admin.ask("/status", Host=name).status == 200, name
         assert admin.ask("/pause", "POST", Origin=f"http://{admin.listen}").status == 200
+        assert admin.ask("/pause", "POST", Origin="http://localhost:1", Host="LocalHost:1").status == 200
 
     def test_wrong_paths_and_methods(self, ready: Any, admin: Admin) -> None:
         assert admin.ask("/nothing").status == 404

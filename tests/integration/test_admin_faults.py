@@ -14,8 +14,8 @@ import pytest
 
 from admin import Admin
 from conftest import OutboxdFactory
-from harness import Answer, Database, Elastic, ScriptedElastic, wait_until
-from harness.ports import HOST
+from harness import Answer, Database, Elastic, FaultProxy, ScriptedElastic, wait_until
+from harness.ports import HOST, free_port
 from helpers import init, publish, undelivered
 
 DEAD_ROW = ("INSERT INTO outbox (aggregate_type, aggregate_id, data, dead_at, error) SELECT %s, n::text, '{}', now(), "
@@ -79,7 +79,7 @@ class TestLockedTable:
         with locked(db):
             threads, _ = in_threads(8, lambda: admin.ask("/dead").status)
             time.sleep(0.4)  # the first one waits a second for the lock, the others behind it
-            assert admin.ask("/requeue?all=1", "POST").text == "too many requests wait already\n"
+            assert admin.ask("/requeue?all=1", "POST").text == "too many requests wait already; nothing was done\n"
         for thread in threads:
             thread.join()
         assert admin.ask("/dead").status == 200
@@ -100,6 +100,24 @@ class TestLockedTable:
 
 
 class TestWaiting:
+    @pytest.mark.time_limit(60)
+    def test_looks_of_a_sync_cost_a_tenth_of_the_time(self, db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> None:
+        with FaultProxy(db.server.port) as slow:
+            daemon = outboxd(admin_listen=admin.listen, postgres_dsn=db.dsn_with(port=slow.port),
+                             elasticsearch_url=f"http://{HOST}:{free_port()}")
+            init(daemon)
+            db.execute(f"ALTER DATABASE {db.name} SET log_statement = 'all'")
+            publish(db, index, "1", {"n": 1})
+            daemon.start()
+            daemon.wait_log("elasticsearch_away", timeout=30)
+            slow.delay(0.05)  # each way: a look takes 0.1 s or more, so at most one a second is a tenth
+            mark, began = db.server.log_file.stat().st_size, time.monotonic()
+            assert admin.ask("/sync?timeout=8s", "POST").status == 504
+            with db.server.log_file.open() as log:
+                log.seek(mark)
+                looks = log.read().count(": SELECT EXISTS (")
+            assert 1 <= looks <= (time.monotonic() - began) / 1.0 + 2
+
     def test_clients_that_left_hold_no_places(self, stuck: Any, admin: Admin) -> None:
         clients = [socket.create_connection((HOST, admin.port)) for _ in range(8)]
         for client in clients:
@@ -254,6 +272,39 @@ class TestReadiness:
             assert admin.ask("/readyz").status == 200
             assert len(daemon.logs("elasticsearch_denies")) == 1 and not daemon.logs("elasticsearch_away")
 
+    def test_such_a_proxy_and_a_backlog_at_the_start(self, db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> None:
+        with ScriptedElastic((), lambda request: Answer(status=401, body="")) as elastic:
+            daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=elastic.url)
+            init(daemon)
+            publish(db, index, "1", {"n": 1})
+            daemon.start()
+            wait_until(lambda: undelivered(db) == 0, 20, "its delivery")
+            wait_ready(admin)
+            signs = len(elastic.requests)
+            wait_until(lambda: len(elastic.requests) > signs + 1, 40, "the next signs of life")
+            assert not daemon.logs("elasticsearch_denies") and admin.ask("/readyz").status == 200
+
+    def test_credentials_that_are_mended_and_broken_again(self, db: Database, outboxd: OutboxdFactory, index: str,
+                                                          admin: Admin) -> None:
+        wrong = threading.Event()
+
+        def answer(request: Any) -> Answer | None:
+            return Answer(status=401, body="") if wrong.is_set() else None
+
+        with ScriptedElastic(answer, answer) as elastic:
+            daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=elastic.url, retry_cap="500ms")
+            init(daemon)
+            wrong.set()
+            daemon.start()
+            daemon.wait_log("elasticsearch_denies", timeout=20)
+            publish(db, index, "1", {"n": 1})
+            daemon.wait_log("elasticsearch_away", timeout=20)
+            wrong.clear()
+            wait_until(lambda: undelivered(db) == 0, 20, "its delivery")
+            wrong.set()
+            wait_until(lambda: len(daemon.logs("elasticsearch_denies")) == 2, 30, "that it is wrong again")
+            assert admin.ask("/readyz").status == 503
+
     def test_the_servers_own_words_need_the_token(self, db: Database, outboxd: OutboxdFactory, tmp_path: Any) -> None:
         (tmp_path / "token").write_text("s3cret\n")
         admin = Admin("s3cret")
@@ -278,6 +329,69 @@ class TestStrangeRows:
         db.execute("UPDATE outbox SET created_at = now() - interval '1 minute' WHERE id % 3 = 2")
         wait_until(lambda: admin.metric("outboxd_oldest_pending_seconds") >= 60, 20, "the oldest one with a time")
 
+    @pytest.mark.parametrize("time_of_head", ["'infinity'", "now() + interval '1 hour'"])
+    def test_a_strange_time_does_not_hide_those_behind_it(self, ready: Any, db: Database, index: str, admin: Admin,
+                                                          time_of_head: str) -> None:
+        admin.ask("/pause", "POST")
+        for _ in range(3):
+            publish(db, index, "same", {"n": 1})  # one lane
+        db.execute(f"UPDATE outbox SET created_at = CASE WHEN id = 1 THEN {time_of_head} ELSE now() - interval '1 hour' END")
+        wait_until(lambda: admin.metric("outboxd_pending_events") == 3, 20, "the count")
+        assert 3600 <= admin.metric("outboxd_oldest_pending_seconds") < 3700
+
+    def test_given_up_by_hand_without_an_error(self, ready: Any, db: Database, elastic: Elastic, index: str, admin: Admin) -> None:
+        """It is in no error's count, and still is not delivered: nothing may hide it."""
+        admin.ask("/pause", "POST")
+        ids = [publish(db, index, str(n), {"n": n}) for n in range(2)]
+        db.execute("UPDATE outbox SET dead_at = CASE WHEN id = 1 THEN now() ELSE 'infinity' END")
+        wait_until(lambda: admin.metric("outboxd_dead_events") == 2, 20, "the count")
+        assert admin.get("/status")["dead_reasons"] == [{"type": "", "count": 2, "first_id": 1}]
+        listed = admin.get("/dead")["dead"]
+        assert [each["id"] for each in listed] == ids and listed[1]["dead_at"] == "infinity"
+        assert listed[0]["type"] is None and "not set by outboxd" in listed[0]["reason"]
+        for command in (["dead"], ["dead", "1"], ["dead", "2"]):
+            done = ready.run(*command)
+            assert done.exit_code == 0 and "not set by outboxd" in done.stdout
+        admin.ask("/resume", "POST")
+        assert ready.run("requeue", "--all").stdout == "2 events requeued\n"
+        wait_until(lambda: undelivered(db) == 0, 20, "their delivery")
+
+    def test_dead_rows_are_found_by_an_index(self, ready: Any, db: Database) -> None:
+        """Also those without an error; a look at a table of many delivered rows must not read them."""
+        with db.connect() as connection:
+            connection.execute("SET enable_seqscan = off")
+            plan = connection.execute("EXPLAIN SELECT count(*) FROM outbox o WHERE o.processed = false AND o.dead_at IS NOT NULL")
+            assert "outbox_parked" in "\n".join(line for (line,) in plan)
+
+    def test_a_long_id_is_cut_in_the_list(self, ready: Any, db: Database, admin: Admin) -> None:
+        db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data, dead_at, error) SELECT 'x', '1', '{}', now(), "
+                   "jsonb_build_object('index', repeat('i', 100000), 'id', repeat('x', 100000), 'type', repeat('t', 100000), "
+                   "'reason', repeat('r', 100000), 'status', 'none') FROM generate_series(1, 50)")
+        for each in admin.get("/dead")["dead"]:
+            assert (len(each["index"]), len(each["document_id"]), len(each["type"]), len(each["reason"])) == (600, 600, 200, 1000)
+            assert each["status"] is None
+
+    @pytest.mark.time_limit(90)
+    def test_a_count_that_fails_midway_changes_nothing(self, db: Database, outboxd: OutboxdFactory, index: str,
+                                                       admin: Admin) -> None:
+        db.execute("CREATE SCHEMA shadow")
+        daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=f"http://{HOST}:{free_port()}",
+                         postgres_dsn=db.dsn_with(options="-c search_path=shadow,public,pg_catalog"))
+        init(outboxd())
+        publish(db, index, "1", {"n": 1})
+        daemon.start()
+        daemon.wait_log("admin_listens")
+        wait_until(lambda: admin.metric("outboxd_pending_events") == 1, 30, "the count")
+        # Which comes after the backlog in the same transaction.
+        db.execute("CREATE VIEW shadow.pg_replication_slots AS SELECT ''::text AS slot_name, 1 AS active_pid, "
+                   "(1 / (random() * 0)::int)::text::xid AS xmin")
+        publish(db, index, "2", {"n": 1})
+        daemon.wait_log("count_failed", timeout=30)
+        assert admin.metric("outboxd_pending_events") == 1
+        assert admin.get("/status")["backlog"]["pending"] == 1
+        db.execute("DROP VIEW shadow.pg_replication_slots")
+        wait_until(lambda: admin.metric("outboxd_pending_events") == 2, 60, "the next count")
+
     def test_nothing_is_known_before_the_first_count(self, db: Database, outboxd: OutboxdFactory, admin: Admin) -> None:
         daemon = outboxd(admin_listen=admin.listen, postgres_dsn="host=127.0.0.1 port=1")
         daemon.start()
@@ -293,11 +407,11 @@ class TestStrangeRows:
         assert reply.status == 500 and "ask for less" in reply.text
         assert len(admin.get("/dead?limit=100")["dead"]) == 100
 
-    def test_a_long_trouble_is_cut_between_characters(self, ready: Any, db: Database, admin: Admin) -> None:
+    def test_a_long_trouble_is_cut_between_characters(self, ready: Any, db: Database, index: str, admin: Admin) -> None:
         name = "ä" * 200
         db.execute(REFUSE.replace("'no'", f"'{name}'"))
         db.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()")
-        publish(db, "y", "1", {"n": 1})
+        publish(db, index, "1", {"n": 1})
         ready.wait_log("sql_failed")
         assert admin.ask("/readyz").text == f"PostgreSQL refuses: {name[:127]}\n"
         assert name[:127] in json.dumps(admin.get("/status")["reasons"], ensure_ascii=False)
@@ -310,7 +424,7 @@ class TestRequeue:
         db.execute("CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON outbox DEFERRABLE INITIALLY DEFERRED "
                    "FOR EACH ROW EXECUTE FUNCTION refuse()")
         reply = admin.ask("/requeue?all=1", "POST")
-        assert reply.status == 503 and reply.text == "no\n"
+        assert reply.status == 503 and reply.text == "no; nothing was done\n"
         assert not ready.logs("requeued")
         assert db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL") == 1
         assert admin.ask("/dead").status == 200

@@ -87,6 +87,25 @@ def test_the_own_user_may_not_look(victim: Victim, file: str) -> None:
     assert (victim.proc / file).stat().st_uid == 0
 
 
+SEIZE = "import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0) != 0)"
+
+
+def test_the_own_user_may_not_attach(victim: Victim) -> None:
+    """As gcore and gdb do; they may where it is allowed to, as a program without this protection shows."""
+    sleeper = victim.run(["sleep", "60"], {"PATH": os.environ["PATH"]})
+    wait_until(lambda: Path(f"/proc/{sleeper.pid}/comm").read_text() == "sleep\n", 10, "sleep")
+
+    def attach(pid: int) -> int:
+        return subprocess.run(process.as_server_account(["/usr/bin/python3", "-c", SEIZE, str(pid)])).returncode
+
+    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
+    if not scope.exists() or scope.read_text().strip() == "0":
+        assert attach(sleeper.pid) == 0
+    assert attach(victim.child.pid) != 0
+    process.signal_group(sleeper, signal.SIGKILL)
+    sleeper.wait(10)
+
+
 def test_no_core(victim: Victim) -> None:
     sleeper = victim.run(["sleep", "60"], {"PATH": os.environ["PATH"]})
     wait_until(lambda: Path(f"/proc/{sleeper.pid}/comm").read_text() == "sleep\n", 10, "sleep")
