@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SERVER "elasticsearch"
@@ -118,10 +119,13 @@ static void add_version(struct elastic *es, const char *number, const char *dist
 {
 	const struct product *p = products;
 	int have[2] = { 0, 0 };
+	char *rest;
 
 	while (*p->name && (!distribution || strcmp(p->name, distribution) != 0))
 		p++;
-	(void)sscanf(number, "%d.%d", &have[0], &have[1]);
+	have[0] = (int)strtol(number, &rest, 10); // what is no number is version 0: too old, and shown
+	if (*rest == '.')
+		have[1] = (int)strtol(rest + 1, NULL, 10);
 	if (is_below(have, p->oldest))
 		findings_add(&es->checkup->findings, SERVER, FINDING_PROBLEM,
 			     "upgrade it, or see elasticsearch.url",
