@@ -11,11 +11,12 @@ commands=(
 	'purge:delete delivered rows that are old'
 	'check:look at both servers, table, mapping and indexes, and say what to do'
 	'probe:send an event of its own through the whole path, with the time of each step'
+	'health:ask the running relay whether it is alive\: for HEALTHCHECK and probes of containers'
 	'config:show each setting and where it comes from'
 )
 for word in "${(@)words[2,CURRENT-1]}"; do
 	case $word in
-	(run|init|status|dead|requeue|purge|check|probe|config) command=$word; break ;;
+	(run|init|status|dead|requeue|purge|check|probe|health|config) command=$word; break ;;
 	esac
 done
 case $command in
@@ -27,6 +28,7 @@ case $command in
 (purge) own=( '--older-than=[12h or 30d (default\: retention.keep)]:DURATION:' '--dead[delete events that were given up so long ago; needs --older-than]' '--dry-run[only say how many]' '--json[for programs]' ) ;;
 (check) own=( '--raise-sequence[after a failover or restore that lost ids\: lift the sequence above them]' '--json[for programs]' ) ;;
 (probe) own=( '--index=[the index of its document (outboxd-probe)]:NAME:' '--timeout=[how long delivery and search may take (30s)]:TIME:' '--json[for programs]' ) ;;
+(health) own=( '--ready[can it deliver events now? Not for what restarts it\: an outage is no reason]' '--timeout=[how long the answer may take (2s)]:TIME:' ) ;;
 (config) own=( '--json[for programs]' '2:text:(sample reference man fsm metrics bash zsh fish)' ) ;;
 esac
 _arguments $own '1:command:{_describe command commands}' \

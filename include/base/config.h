@@ -75,7 +75,11 @@ bool config_flag_exists(const char *name);
 
 // What concerns more than one option, and what OPTF_* ask for (required values of the servers that are needed, secret files
 // readable, no user:password in elasticsearch.url, username with password_file, ...).
-enum { NEEDS_POSTGRES = 1, NEEDS_ELASTICSEARCH = 2 };
+enum {
+	NEEDS_POSTGRES = 1,
+	NEEDS_ELASTICSEARCH = 2,
+	NEEDS_NO_SECRETS = 4, // whoever calls need not be allowed to read their files
+};
 bool config_check(const struct config *c, unsigned needs, struct err *e) must_check;
 
 const char *config_path(const struct config *c); // of the file that was read; NULL = none

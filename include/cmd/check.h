@@ -71,6 +71,9 @@ void elastic_not_seen(struct elastic *es, const char *area, const char *what, co
 const char *elastic_setting(struct elastic *es, const char *name);
 struct checkup *elastic_checkup(struct elastic *es);
 bool elastic_is_secured(const struct elastic *es);
+// Does the answer to GET /_resolve/index/NAME name anything? OpenSearch says 200 and empty lists where Elasticsearch
+// says 404.
+bool resolved(const struct json_t *answer);
 void check_index(struct elastic *es, const struct target *t);
 void check_privileges(struct elastic *es, const struct target *t, bool exists);
 // What an index has, or a template would give it: settings nested or flat, and the mapping.

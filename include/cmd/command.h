@@ -16,7 +16,7 @@
 struct call {
 	const struct config *config;
 	const char *version;
-	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document;
+	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document, ready;
 	// NULL = not given:
 	const char *ids; // "12,15"
 	const char *type, *index, *key;
@@ -70,6 +70,7 @@ int cmd_requeue(const struct call *call, struct err *e);
 int cmd_purge(const struct call *call, struct err *e);
 int cmd_check(const struct call *call, struct err *e);
 int cmd_probe(const struct call *call, struct err *e);
+int cmd_health(const struct call *call, struct err *e);
 int cmd_config(const struct call *call, struct err *e);
 
 #endif

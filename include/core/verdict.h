@@ -55,6 +55,9 @@ struct item_facts {
 // Gives DONE, SUPERSEDED, RETRY_ITEM, ATTEMPT, PAUSE_INDEX, DEAD, and SOLO only when it was not alone.
 struct judgement verdict_item(const struct item_facts *facts);
 
+// Is this the reason with which an Elasticsearch that is too old refuses a request?
+bool verdict_is_outdated(const char *reason);
+
 // The "current version [N]" of a version conflict's reason; -1 when the reason does not say.
 int64_t verdict_conflict_version(const char *reason);
 

@@ -32,6 +32,7 @@ struct http_settings {
 	const char *aws_credentials_file; // "" = the environment
 	bool aws_serverless;              // the service is aoss, not es
 	bool gzip;
+	bool direct;        // whatever proxy the environment names
 	int64_t timeout_ms; // whole request
 	size_t answer_max;  // bytes of an answer
 	char user_agent[64];

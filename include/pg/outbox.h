@@ -16,6 +16,9 @@
 
 struct outbox;
 
+// The oldest server that has all that sql/ uses: pg_current_snapshot() and its kin came with 13.
+#define POSTGRES_OLDEST 130000
+
 struct outbox *outbox_new(const struct config *config, struct err *e) must_check;
 void outbox_free(struct outbox *o); // NULL is fine
 

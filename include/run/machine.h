@@ -123,6 +123,8 @@ struct worker {
 	bool denied;        // the probe was answered by 401
 	char refusal[1024]; // what was said then, or to the last of the lone refusals
 	int lone_refusals;  // single events for which the whole request was refused
+	int lone_breaks;    // large single events under which the connection broke
+	bool broken;        // under the last one that was sent
 };
 
 void worker_dispatch(struct worker *w, enum worker_event on); // the last statement of every callback

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #define WORKERS_MAX 16
+#define BREAKAGES_MAX 64
 
 struct worker;
 struct keeper;
@@ -43,6 +44,13 @@ static inline int64_t tally_fate(const struct tally *t, enum fate f)
 	return t->fates[f] + (f == FATE_DEAD ? t->sieved : 0);
 }
 
+enum access {
+	ACCESS_FINE,
+	ACCESS_DOUBTED,  // the last sign of life was a 401: the next event will show
+	ACCESS_DENIED,   // ... and there was none: it is said, and the relay is not ready
+	ACCESS_BY_EVENTS // ... and events were accepted all the same: it means nothing
+};
+
 struct relay {
 	struct ev_loop *loop;
 	const struct config *config;
@@ -60,8 +68,12 @@ struct relay {
 	struct circuit sql;   // a claim or settlement fails on the side of PostgreSQL
 	struct circuit items; // single events are refused for now (429): nothing is claimed for a moment
 	int lone_refusals;    // since anything was accepted: see place_blame
-	bool denied;          // the last sign of life was a 401
-	bool denies_signs;    // ... and events were accepted all the same: it means nothing
+	int64_t accepted;     // requests
+	struct breakage {
+		int64_t id, accepted; // when the connection broke under that event
+	} breakages[BREAKAGES_MAX];
+	int breakage_count;
+	enum access access;
 	struct paused_indexes paused;
 	// Parts:
 	struct worker *workers[WORKERS_MAX];
@@ -80,12 +92,16 @@ struct relay {
 	int64_t sequence;  // of the ids, 0 = unknown
 	bool trigger;      // the table has the wake-up trigger
 	bool test_wakeups; // the keeper listens: some other session shall notify it
+	int unheard;       // looks for that notification, in vain
 	int64_t future_said_ms, refused_said_ms;
 	int sql_empty;     // whole looks that found nothing since it failed
 	bool sql_settling; // a settlement failed: a claim that has nothing to settle proves nothing
 	bool inspected;    // the table was fit for use at least once
-	bool unfit;        // said that it is not ...
-	int64_t unfit_ms;  // ... and found so for the last time
+	bool unfit;        // it is not, by the last that was heard ...
+	int64_t unfit_ms;  // ... and since then
+	bool unfit_told;
+	int64_t unfit_said_ms;
+	bool disproved; // other sessions settled rows since: it is one session's trouble
 	bool stopping;
 	bool on_hold;          // an operator wants it so: nothing is claimed
 	int syncing;           // clients of POST /sync that wait
@@ -107,6 +123,8 @@ void relay_postgres_up(struct relay *r);
 void relay_postgres_down(struct relay *r, const struct err *e, bool refused); // refused: while connecting
 // One session was refused. True: others work, so this is no outage; said once a minute.
 bool relay_session_refused(struct relay *r, const struct err *e);
+// Called from time to time: says it when no wake-up arrives.
+void relay_look_for_wakeups(struct relay *r);
 // The table was looked at. False: it cannot be used now.
 bool relay_inspected(struct relay *r, const struct inspection *found);
 // Elasticsearch did not answer (no word of HTTP: silent), or refused everything; or answered.
@@ -116,8 +134,8 @@ struct failure {
 	bool silent;
 };
 void relay_elasticsearch_failed(struct relay *r, const struct failure *failure);
-enum sign { SIGN_OF_LIFE, SIGN_ACCEPTED };
-void relay_elasticsearch_works(struct relay *r, enum sign sign);
+void relay_elasticsearch_works(struct relay *r);
+void relay_sign_of_life(struct relay *r, bool denied);
 // A sign of life was answered by 401, and there was no event to try. Delivery goes on: a proxy may let nothing but events
 // through. Until one is accepted it is said, and the relay is not ready.
 void relay_elasticsearch_denies(struct relay *r, const char *why);

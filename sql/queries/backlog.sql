@@ -1,6 +1,6 @@
 -- What lies in the table, for the metrics: pending, waiting and dead rows, the age of the oldest pending one, and the dead
 -- ones by reason. Only partial indexes are read. The oldest is looked for at the head of each lane: ids and times grow
--- together. Rows whose time is infinite or in the future are passed over: they say nothing of those behind them.
+-- together. Rows whose time is infinite or in the future are passed over: they say nothing of those behind them. None: NULL.
 WITH dead AS MATERIALIZED (
 	SELECT ({id})::bigint AS id, left(coalesce(o.error->>'type', ''), 200) AS type
 	FROM {table} o WHERE o.processed = false AND o.dead_at IS NOT NULL)
@@ -8,7 +8,7 @@ SELECT (SELECT count(*) FROM {table} o WHERE o.processed = false AND o.dead_at I
        (SELECT count(*) FROM {table} o
         WHERE o.processed = false AND o.error IS NOT NULL AND o.dead_at IS NULL AND o.retry_at > now()),
        (SELECT count(*) FROM dead),
-       (SELECT greatest(0, extract(epoch FROM clock_timestamp() - min(head.created_at)))::float8
+       (SELECT extract(epoch FROM clock_timestamp() - min(head.created_at))::float8
         FROM generate_series(0, 15) AS lane(number)
         CROSS JOIN LATERAL (
 		SELECT o.created_at FROM {table} o

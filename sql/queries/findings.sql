@@ -49,5 +49,8 @@ SELECT well, fine, state, wrong, advice FROM (VALUES
 	 format('run ALTER TABLE %s RESET (autovacuum_enabled), and look at autovacuum and track_counts in postgresql.conf',
 		{table_literal})),
 	(12, 'there is room for notifications', pg_notification_queue_usage() < 0.5, 'problem', 'the NOTIFY queue fills up',
-	 'end the session that listens and sits in a transaction (pg_stat_activity)')
+	 'end the session that listens and sits in a transaction (pg_stat_activity)'),
+	(13, 'the server ends no idle session', coalesce(current_setting('idle_session_timeout', true), '0') = '0', 'warning',
+	 'idle_session_timeout ends sessions of the relay that wait for events: it connects again each time, and logs it',
+	 format('run ALTER ROLE %I SET idle_session_timeout = 0', current_user))
 ) AS finding(number, well, fine, state, wrong, advice) ORDER BY number

@@ -58,7 +58,8 @@ BEGIN
 		all_passed := all_passed + passed;
 	END LOOP;
 	IF found >= 20 AND all_passed = 0 THEN
-		RAISE EXCEPTION 'a mapping expression fails on every one of % rows: %: %', found, state, message
+		-- This goes to the log: PostgreSQL's own words quote the document.
+		RAISE EXCEPTION 'a mapping expression fails on every one of % rows (SQLSTATE %): `outboxd check` says which, and why', found, state
 			USING ERRCODE = 'syntax_error_or_access_rule_violation';
 	END IF;
 	PERFORM set_config('outboxd.sieved', found::text, true);

@@ -195,5 +195,5 @@ static bool check_retry(const struct config *c, struct err *e)
 bool config_check(const struct config *c, unsigned needs, struct err *e)
 {
 	return check_required(c, needs, e) && check_url(c, e) && check_credentials(c, e) && check_tls(c, e) &&
-	       check_retry(c, e) && check_files(c, e);
+	       check_retry(c, e) && ((needs & NEEDS_NO_SECRETS) || check_files(c, e));
 }

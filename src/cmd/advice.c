@@ -19,6 +19,9 @@ static const struct {
 	  "an expression of [outbox] fails on this row, the reason has PostgreSQL's words: correct the row or the expression" },
 	{ "document_too_large",
 	  "the document is larger than the server takes in one request: make it smaller, or raise http.max_content_length there" },
+	{ "connection_broken",
+	  "the connection breaks under this document while others go through: something on the way takes nothing so large; make "
+	  "it smaller, or raise that limit" },
 	{ "es_rejected_execution_exception",
 	  "the document alone is more than the server has room for: make it smaller, or give the server more memory" },
 	{ "rejected_execution_exception",

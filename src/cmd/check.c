@@ -3,8 +3,10 @@
 // --raise-sequence.
 #include "cmd/check.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "cmd/command.h"
+#include "cmd/relay_says.h"
 #include "cmd/table.h"
 #include "pg/operator.h"
 
@@ -43,6 +45,36 @@ static void check_configuration(struct checkup *c)
 		     path ? path : "");
 }
 
+// It sees what we cannot: that somebody paused it, or that it cannot reach what we can.
+static void check_relay(struct checkup *c)
+{
+	bool off = strcmp(c->config->admin_listen, "off") == 0;
+	enum finding_state state = FINDING_OK;
+	auto_buf what = { 0 }, advice = { 0 };
+	struct relay_says says;
+
+	buf_init(&what, 64 * 1024);
+	buf_init(&advice, 64 * 1024);
+	relay_says_ask(c->config, &says);
+	relay_says_text(&says, &what);
+	if (says.paused) {
+		state = FINDING_PROBLEM;
+		relay_says_resume(&says, c->config, &advice);
+	} else if (says.state == RELAY_NOT_READY) {
+		state = FINDING_AWAY;
+		buf_adds(&advice,
+			 "what is found below, or its log (journalctl -u outboxd); it tries again by itself");
+	} else if (says.state == RELAY_SILENT) {
+		state = FINDING_PROBLEM;
+		buf_adds(&advice, "systemctl restart outboxd, unless systemd does it by itself");
+	} else if (says.state == RELAY_NOT_ASKED && !off) {
+		state = FINDING_WARNING;
+		buf_adds(&advice, "correct admin.listen: a relay would not start with it on this host");
+	}
+	findings_add(&c->findings, "relay", state, buf_str(&advice), "%s", buf_str(&what));
+	relay_says_done(&says);
+}
+
 void check_clock(struct checkup *c, const char *area, const char *advice, int64_t asked_ms, int64_t theirs_ms)
 {
 	int64_t now_ms = clock_wall_us() / 1000;
@@ -66,6 +98,7 @@ int cmd_check(const struct call *call, struct err *e)
 		return raise_sequence(call, e);
 	findings_init(&c.findings);
 	check_configuration(&c);
+	check_relay(&c);
 	check_postgres(&c);
 	check_elastic(&c);
 	findings_print(&c.findings, call->json);

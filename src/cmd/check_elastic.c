@@ -5,6 +5,8 @@
 #include "es/http_sync.h"
 
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SERVER "elasticsearch"
@@ -99,6 +101,44 @@ void elastic_not_seen(struct elastic *es, const char *area, const char *what, co
 		     a->status, *reason ? " " : "", reason);
 }
 
+// What is older than `oldest` lacks what we send; what is older than `tested` nobody has tried.
+static const struct product {
+	const char *name, *shown;
+	int oldest[2], tested[2];
+} products[] = {
+	{ "opensearch", "OpenSearch", { 1, 0 }, { 2, 0 } },
+	{ "", "Elasticsearch", { 7, 0 }, { 7, 17 } }, // the last one is also what does not say its name
+};
+
+static bool is_below(const int have[2], const int want[2])
+{
+	return have[0] < want[0] || (have[0] == want[0] && have[1] < want[1]);
+}
+
+static void add_version(struct elastic *es, const char *number, const char *distribution)
+{
+	const struct product *p = products;
+	int have[2] = { 0, 0 };
+	char *rest;
+
+	while (*p->name && (!distribution || strcmp(p->name, distribution) != 0))
+		p++;
+	have[0] = (int)strtol(number, &rest, 10); // what is no number is version 0: too old, and shown
+	if (*rest == '.')
+		have[1] = (int)strtol(rest + 1, NULL, 10);
+	if (is_below(have, p->oldest))
+		findings_add(&es->checkup->findings, SERVER, FINDING_PROBLEM,
+			     "upgrade it, or see elasticsearch.url",
+			     "%s %s is too old: outboxd needs %d.%d or later", p->shown, number, p->tested[0],
+			     p->tested[1]);
+	else if (is_below(have, p->tested))
+		findings_add(&es->checkup->findings, SERVER, FINDING_WARNING, "upgrade it",
+			     "%s %s is older than what outboxd is tested with (%d.%d and later)", p->shown,
+			     number, p->tested[0], p->tested[1]);
+	else
+		findings_add(&es->checkup->findings, SERVER, FINDING_OK, "", "%s %s", p->shown, number);
+}
+
 static void check_version(struct elastic *es, const struct answer *a)
 {
 	const json_t *version = json_object_get(a->json, "version");
@@ -106,8 +146,7 @@ static void check_version(struct elastic *es, const struct answer *a)
 	const char *product = json_string_value(json_object_get(version, "distribution"));
 
 	if (number)
-		findings_add(&es->checkup->findings, SERVER, FINDING_OK, "", "%s %s",
-			     product ? product : "Elasticsearch", number);
+		add_version(es, number, product);
 	else if (a->status == 200)
 		add(es, FINDING_PROBLEM, "see elasticsearch.url",
 		    "something answers there that is not Elasticsearch");

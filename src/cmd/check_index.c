@@ -304,19 +304,28 @@ static void check_documents(struct elastic *es, const struct target *t)
 		t->index, (long long)highest, (long long)drawn);
 }
 
+bool resolved(const json_t *answer)
+{
+	return json_array_size(json_object_get(answer, "indices")) +
+		       json_array_size(json_object_get(answer, "aliases")) +
+		       json_array_size(json_object_get(answer, "data_streams")) >
+	       0;
+}
+
 void check_index(struct elastic *es, const struct target *t)
 {
 	auto_free char *path = http_path("/_resolve/index/", t->index, "");
 	auto_answer a = elastic_ask(es, "GET", path, NULL);
+	bool missing = a.status == 404 || (a.status == 200 && !resolved(a.json));
 
-	if (a.status == 200) {
+	if (missing) {
+		check_missing(es, t);
+	} else if (a.status == 200) {
 		check_existing(es, t, a.json);
 		check_documents(es, t);
-	} else if (a.status == 404) {
-		check_missing(es, t);
 	} else {
 		elastic_not_seen(es, INDEX, t->index, &a);
 	}
 	if (elastic_is_secured(es))
-		check_privileges(es, t, a.status != 404);
+		check_privileges(es, t, !missing);
 }

@@ -13,7 +13,6 @@
 
 #define SERVER "postgres"
 #define TABLE "table"
-#define OLDEST_VERSION 130000
 #define ANSWER_MS_MAX 30000 // above statement_timeout of check_begin.sql
 #define POOLER_MS_MAX 5000
 
@@ -29,6 +28,12 @@ static void add_away(struct look *look, const struct err *e)
 // Waiting does not cure what a server that answers says.
 static void add_unconnected(struct look *look, const struct err *e)
 {
+	if (e->kind == ERR_CONFIG) { // it is too old
+		look->gone = true;
+		findings_add(&look->checkup->findings, SERVER, FINDING_PROBLEM,
+			     "upgrade it, or see host and port in postgres.dsn", "%s", e->text);
+		return;
+	}
 	if (sslmode_is_at_fault(e->text)) {
 		look->gone = true;
 		findings_add(&look->checkup->findings, SERVER, FINDING_PROBLEM,
@@ -174,21 +179,20 @@ static void check_server(struct look *look)
 		return;
 	}
 	sync_session(look->db, &session);
-	findings_add(f, SERVER, sync_int(res, 0, 1) >= OLDEST_VERSION ? FINDING_OK : FINDING_PROBLEM,
-		     "upgrade to PostgreSQL 13 or later", "PostgreSQL %s, as %s", sync_text(res, 0, 0),
-		     sync_text(res, 0, 5));
-	if (sync_true(res, 0, 2))
+	findings_add(f, SERVER, FINDING_OK, "", "PostgreSQL %s, as %s", sync_text(res, 0, 0),
+		     sync_text(res, 0, 4));
+	if (sync_true(res, 0, 1))
 		findings_add(f, SERVER, FINDING_PROBLEM,
 			     "name all hosts in postgres.dsn, with target_session_attrs=read-write",
 			     "this server is a standby");
 	else
-		findings_add(f, SERVER, sync_true(res, 0, 3) ? FINDING_PROBLEM : FINDING_OK,
+		findings_add(f, SERVER, sync_true(res, 0, 2) ? FINDING_PROBLEM : FINDING_OK,
 			     "see default_transaction_read_only of server, database and role",
-			     sync_true(res, 0, 3) ? "transactions are read-only here" : "it is the primary");
+			     sync_true(res, 0, 2) ? "transactions are read-only here" : "it is the primary");
 	check_session(look, &session);
 	check_clock(look->checkup, SERVER,
 		    "set both clocks by NTP: `timedatectl`; ages and retention are wrong until then",
-		    asked_ms, sync_int(res, 0, 4));
+		    asked_ms, sync_int(res, 0, 3));
 	sync_free(res);
 	check_pooler(look, &session);
 }

@@ -59,6 +59,12 @@ static const struct flag probe_flags[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct flag health_flags[] = {
+	{ "ready", NULL, "can it deliver events now? Not for what restarts it: an outage is no reason" },
+	{ "timeout", "TIME", "how long the answer may take (2s)" },
+	{ NULL, NULL, NULL },
+};
+
 static const struct command commands[] = {
 	{ "run", "deliver events until stopped (the default)", "[--once]",
 	  NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 0, run_flags, cmd_run },
@@ -77,6 +83,8 @@ static const struct command commands[] = {
 	{ "probe", "send an event of its own through the whole path, with the time of each step",
 	  "[--index NAME] [--timeout TIME] [--json]", NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 0, probe_flags,
 	  cmd_probe },
+	{ "health", "ask the running relay whether it is alive: for HEALTHCHECK and probes of containers",
+	  "[--ready] [--timeout TIME]", NEEDS_NO_SECRETS, 0, health_flags, cmd_health },
 	{ "config", "show each setting and where it comes from",
 	  "[sample | reference | man | fsm | metrics | bash | zsh | fish] [--json]", 0, 1, json_flags,
 	  cmd_config },

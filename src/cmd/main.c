@@ -39,6 +39,7 @@ static const struct {
 	{ "dry-run", offsetof(struct call, dry_run) },
 	{ "dead", offsetof(struct call, dead) },
 	{ "document", offsetof(struct call, document) },
+	{ "ready", offsetof(struct call, ready) },
 }, texts[] = {
 	{ "id", offsetof(struct call, ids) },
 	{ "type", offsetof(struct call, type) },

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/parse.h"
+#include "cmd/check.h"
 #include "cmd/command.h"
 #include "cmd/interrupt.h"
 #include "es/bulk.h"
@@ -92,10 +93,12 @@ static char *document_path(const struct probe *p)
 static bool index_exists(struct probe *p, bool *ret_exists, struct err *e)
 {
 	auto_free char *path = http_path("/_resolve/index/", p->index, "");
+	json_t *answer = NULL;
 	int status;
-	bool ok = ask(p, "GET", path, NULL, &status, NULL, e);
+	bool ok = ask(p, "GET", path, NULL, &status, &answer, e);
 
-	*ret_exists = !ok || status != 404;
+	*ret_exists = !ok || (status != 404 && resolved(answer));
+	json_decref(answer);
 	return ok || status == 403;
 }
 

@@ -2,6 +2,7 @@
 // `outboxd status`: one screen.
 #include "base/buf.h"
 #include "cmd/command.h"
+#include "cmd/relay_says.h"
 #include "cmd/table.h"
 #include "pg/overview.h"
 #include "pg/sync.h"
@@ -51,6 +52,24 @@ static void put_reasons(const char *text)
 		printf("  (the first: outboxd dead %lld)\n", (long long)first);
 	}
 	json_decref(reasons);
+}
+
+static void put_relay(const struct relay_says *says, const struct config *c)
+{
+	auto_buf text = { 0 };
+
+	if (says->state == RELAY_NOT_ASKED)
+		return;
+	buf_init(&text, 64 * 1024);
+	relay_says_text(says, &text);
+	printf("relay      ");
+	table_put_text(buf_str(&text));
+	if (says->paused) {
+		buf_clear(&text);
+		relay_says_resume(says, c, &text);
+		printf("\n           Let it go on: %s", buf_str(&text));
+	}
+	putchar('\n');
 }
 
 static void put_backlog(const struct pg_result *res)
@@ -201,11 +220,12 @@ static json_t *horizon_json(const struct pg_result *res)
 	return object;
 }
 
-static void print_json(const struct overview *o)
+static void print_json(const struct overview *o, const struct relay_says *says)
 {
 	static const char *const names[] = { "pending", "waiting", "dead", "oldest_pending_seconds" };
 	json_t *object = json_object();
 
+	json_object_set_new(object, "relay", relay_says_json(says));
 	for (int c = PENDING; c <= OLDEST; c++)
 		json_object_set_new(object, names[c], table_json_cell(o->backlog, 0, c));
 	json_object_set_new(object, "dead_reasons", json_loads(cell(o->backlog, 0, REASONS, "[]"), 0, NULL));
@@ -221,23 +241,31 @@ static void print_json(const struct overview *o)
 	json_decref(object);
 }
 
+static void print_screen(const struct call *call, const struct overview *o, const struct relay_says *says)
+{
+	put_relay(says, call->config);
+	put_backlog(o->backlog);
+	put_rate(call, o->rate);
+	printf("dead       %s\n", cell(o->backlog, 0, DEAD, "0"));
+	put_reasons(cell(o->backlog, 0, REASONS, "[]"));
+	put_holders(o->holders);
+	put_locker(o->locker);
+	put_horizon(o->horizon);
+}
+
 int cmd_status(const struct call *call, struct err *e)
 {
 	struct desk *d = desk_open(call->config, e);
 	struct overview o = { 0 };
+	struct relay_says says;
 
 	if (d && overview_read(d, call->config->retention_keep > 0, &o, e)) {
-		if (call->json) {
-			print_json(&o);
-		} else {
-			put_backlog(o.backlog);
-			put_rate(call, o.rate);
-			printf("dead       %s\n", cell(o.backlog, 0, DEAD, "0"));
-			put_reasons(cell(o.backlog, 0, REASONS, "[]"));
-			put_holders(o.holders);
-			put_locker(o.locker);
-			put_horizon(o.horizon);
-		}
+		relay_says_ask(call->config, &says);
+		if (call->json)
+			print_json(&o, &says);
+		else
+			print_screen(call, &o, &says);
+		relay_says_done(&says);
 	}
 	overview_done(&o);
 	desk_close(d);

@@ -435,10 +435,10 @@ static enum fate own_fate(const struct entry *e, int64_t max_attempts)
 	case VERDICT_ATTEMPT:
 		return (int64_t)e->attempts + 1 >= max_attempts ? FATE_DEAD : FATE_WAITING;
 	case VERDICT_FUTURE:
+	case VERDICT_RETRY_REQUEST: // said of a single event: see put_aside
 		return FATE_WAITING;
 	case VERDICT_NONE:
 	case VERDICT_RETRY_ITEM:
-	case VERDICT_RETRY_REQUEST:
 	case VERDICT_PAUSE_INDEX:
 	case VERDICT_PAUSE_ALL:
 	case VERDICT_SPLIT:

@@ -34,6 +34,9 @@ struct answer {
 	enum count count;
 };
 
+// What Elasticsearch 6 says of an action without a type.
+#define UNTYPED "Validation Failed: 1: type is missing"
+
 #define STATUS(s) .low = (s), .high = (s)
 #define CLASS(c) .low = (c) * 100, .high = (c) * 100 + 99
 #define THEN(v) .verdict = VERDICT_##v
@@ -110,6 +113,9 @@ static const struct rule request_rules[] = {
 	// A query parameter or content type that the server does not know: ours, not the events'.
 	{ STATUS(400), .reason = "contains unrecognized parameter", THEN(PAUSE_ALL) },
 	{ STATUS(400), .type = "media_type_header_exception", THEN(PAUSE_ALL) },
+	// Elasticsearch 6 and older want a type in every action. Splitting would bury the whole outbox.
+	{ STATUS(400), .type = "action_request_validation_exception", .reason = "^" UNTYPED,
+	  THEN(PAUSE_ALL) },
 	// One bad event fails all; a 9.x node may have applied some.
 	{ STATUS(400), .count = MANY, THEN(SPLIT) },
 	// Alone, and without a word of Elasticsearch: a proxy says no (plain HTTP to its TLS port, ...).
@@ -225,6 +231,11 @@ struct judgement verdict_item(const struct item_facts *facts)
 	};
 
 	return judge(item_rules, &a);
+}
+
+bool verdict_is_outdated(const char *reason)
+{
+	return strncmp(reason, UNTYPED, strlen(UNTYPED)) == 0;
 }
 
 int64_t verdict_conflict_version(const char *reason)

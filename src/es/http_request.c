@@ -104,6 +104,8 @@ static void set_constant(struct http_request *r)
 	SET(r, CURLOPT_PREREQDATA, r);
 	if (r->settings->user_agent[0])
 		SET(r, CURLOPT_USERAGENT, r->settings->user_agent);
+	if (r->settings->direct)
+		SET(r, CURLOPT_NOPROXY, "*");
 	if (r->gzip)
 		SET(r, CURLOPT_ACCEPT_ENCODING, "gzip");
 	http_tls_apply(r->tls, r->easy);

@@ -282,6 +282,12 @@ void conn_resume(struct conn *c)
 	ev_feed_event(c->loop, &c->io, EV_READ);
 }
 
+// A data exception quotes the value, which may be a piece of a document; what is said here goes to logs.
+static bool quotes_data(const char *state)
+{
+	return state && strncmp(state, "22", 2) == 0;
+}
+
 static void note_error(struct conn *c, const PGresult *res)
 {
 	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
@@ -294,8 +300,14 @@ static void note_error(struct conn *c, const PGresult *res)
 		return;
 	c->result.ok = false;
 	c->result.failed_step = c->step;
-	err_set(e, ERR_REFUSED, "%s%s%s", text ? text : PQresultErrorMessage(res), hint ? "; " : "",
-		hint ? hint : "");
+	if (quotes_data(state))
+		err_set(e, ERR_REFUSED,
+			"an expression or a trigger fails on the data of a row (SQLSTATE %s); the words may quote it, "
+			"and are in PostgreSQL's log",
+			state);
+	else
+		err_set(e, ERR_REFUSED, "%s%s%s", text ? text : PQresultErrorMessage(res), hint ? "; " : "",
+			hint ? hint : "");
 	if (state)
 		memcpy(e->sqlstate, state, strnlen(state, sizeof(e->sqlstate) - 1));
 }
@@ -313,7 +325,7 @@ static bool hand_rows(struct conn *c, const PGresult *res)
 // Takes one result. Returns false when reading has to stop after it.
 static bool take(struct conn *c, PGresult *res)
 {
-	switch (PQresultStatus(res)) {
+	switch ((int)PQresultStatus(res)) { // a newer libpq knows more of them
 	case PGRES_SINGLE_TUPLE:
 	case PGRES_TUPLES_OK:
 		return hand_rows(c, res);
@@ -331,14 +343,9 @@ static bool take(struct conn *c, PGresult *res)
 	case PGRES_NONFATAL_ERROR:
 		note_error(c, res);
 		return true;
-	case PGRES_EMPTY_QUERY:
-	case PGRES_COPY_OUT:
-	case PGRES_COPY_IN:
-	case PGRES_COPY_BOTH:
-	case PGRES_PIPELINE_ABORTED:
+	default:
 		return true;
 	}
-	return true;
 }
 
 // Reads results until the script ends, nothing is left to read, or the owner asks to stop.

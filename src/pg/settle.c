@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+// What waits without blame waits for somebody to raise the sequence, or for others to be tried before it: so long at least.
+#define OTHERS_FIRST_MS 3000
+
 static bool is_marked(const struct entry *e)
 {
 	return e->fate == FATE_DELIVERED || e->fate == FATE_SUPERSEDED;
@@ -79,8 +82,12 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 	const struct entry *e = batch_entry(b, i);
 	const struct trouble *t = batch_trouble(b, i);
 	json_t *wait = json_null(), *error = json_object(), *row = json_object();
-	if (e->fate == FATE_WAITING && e->verdict == VERDICT_FUTURE)
-		wait = json_integer(pace->cap_ms); // until somebody raises the sequence
+	bool counted = e->verdict != VERDICT_FUTURE && e->verdict != VERDICT_RETRY_REQUEST;
+
+	if (e->fate == FATE_WAITING && !counted)
+		wait = json_integer(e->verdict == VERDICT_FUTURE || pace->cap_ms > OTHERS_FIRST_MS
+					    ? pace->cap_ms
+					    : OTHERS_FIRST_MS);
 	else if (e->fate == FATE_WAITING)
 		wait = json_integer(backoff_after(pace->base_ms, pace->cap_ms, e->attempts, pace->rng));
 	if (t) {
@@ -94,7 +101,7 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 	json_object_set_new(error, "index", exact_or_null(batch_index(b, i)));
 	json_object_set_new(error, "id", exact_or_null(batch_document_id(b, i)));
 	json_object_set_new(row, "tid", tid_text(e));
-	json_object_set_new(row, "counted", json_integer(e->verdict != VERDICT_FUTURE));
+	json_object_set_new(row, "counted", json_integer(counted));
 	json_object_set_new(row, "wait_ms", wait);
 	json_object_set_new(row, "error", error);
 	return row;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "core/row.h"
 #include "pg/hosts.h"
+#include "pg/outbox.h"
 #include "pg/sslmode.h"
 
 #include <libpq-fe.h>
@@ -39,12 +40,16 @@ struct sync *sync_open(const char *dsn, struct err *e)
 	struct sync *s = mem_calloc(1, sizeof(*s));
 
 	s->pg = PQconnectdbParams(keys, values, 1);
-	if (PQstatus(s->pg) == CONNECTION_OK) {
+	if (PQstatus(s->pg) == CONNECTION_OK && PQserverVersion(s->pg) >= POSTGRES_OLDEST) {
 		PQsetNoticeReceiver(s->pg, ignore_notice, NULL);
 		return s;
 	}
-	err_set(e, ERR_UNAVAILABLE, "cannot connect to PostgreSQL: %s%s", PQerrorMessage(s->pg),
-		sslmode_hint(PQerrorMessage(s->pg)));
+	if (PQstatus(s->pg) == CONNECTION_OK)
+		err_set(e, ERR_CONFIG, "PostgreSQL %s is too old: outboxd needs %d or later",
+			PQparameterStatus(s->pg, "server_version"), POSTGRES_OLDEST / 10000);
+	else
+		err_set(e, ERR_UNAVAILABLE, "cannot connect to PostgreSQL: %s%s", PQerrorMessage(s->pg),
+			sslmode_hint(PQerrorMessage(s->pg)));
 	one_line(e->text);
 	sync_close(s);
 	return NULL;

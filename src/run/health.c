@@ -147,7 +147,7 @@ bool health_ready(const struct relay *r, bool tell_why, struct buf *reasons)
 		{ r->sql.open, "PostgreSQL refuses", h->why[TROUBLE_SQL] },
 		{ circuit_is_untested(&r->elasticsearch), "Elasticsearch has not answered yet", "" },
 		{ is_away(&r->elasticsearch), "Elasticsearch is away", h->why[TROUBLE_ELASTICSEARCH] },
-		{ r->denied && !r->elasticsearch.open, "Elasticsearch denies access",
+		{ r->access == ACCESS_DENIED && !r->elasticsearch.open, "Elasticsearch denies access",
 		  h->why[TROUBLE_ELASTICSEARCH] },
 	};
 	bool ready = true;

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "run/diagram.h"
 #include "run/service.h"
 #include "run/state.h"
 
@@ -18,6 +19,7 @@
 #define PURGE_PAUSE_MS 50 // between two batches, so that a purge never competes with the drain
 // The table is counted at most so often, and for a fiftieth of the time.
 #define COUNT_LEAST_MS 5000
+#define COUNT_MOST_MS 300000 // whoever was frozen in the midst of one does not know what it cost
 #define COUNT_REST 49
 
 #define KEEPER_STATES(X) \
@@ -248,13 +250,22 @@ static void purge_ended(struct keeper *k, bool ok)
 	k->deleted = 0;
 }
 
+// One that met a lock, or lost its session, cost nothing.
+static int64_t count_rest_ms(const struct keeper *k, bool ok)
+{
+	bool costly = ok || strcmp(k->error.sqlstate, "57014") == 0;
+	int64_t rest_ms = costly ? COUNT_REST * (clock_boot_ms() - k->begun_ms) : 0;
+
+	return rest_ms < COUNT_LEAST_MS ? COUNT_LEAST_MS : rest_ms > COUNT_MOST_MS ? COUNT_MOST_MS : rest_ms;
+}
+
 static void count_ended(struct keeper *k, bool ok)
 {
-	int64_t now_ms = clock_boot_ms(), wait_ms = COUNT_REST * (now_ms - k->begun_ms);
-
-	k->count_ms = now_ms + (wait_ms > COUNT_LEAST_MS ? wait_ms : COUNT_LEAST_MS);
-	if (ok)
+	k->count_ms = clock_boot_ms() + count_rest_ms(k, ok);
+	if (ok) {
 		health_counted(k->relay);
+		relay_look_for_wakeups(k->relay);
+	}
 	if (ok && k->blind)
 		log_info("count_works", kv_str("table", k->relay->config->outbox_table));
 	k->failed_counts = ok ? 0 : k->failed_counts + 1;
@@ -371,10 +382,13 @@ void keeper_start(struct keeper *k)
 
 void keeper_print_fsm(FILE *out)
 {
-	fprintf(out, "stateDiagram-v2\n    [*] --> OFFLINE\n");
-	for (size_t i = 0; i < array_len(rules); i++)
-		fprintf(out, "    %s --> %s : %s\n", state_names[rules[i].from], state_names[rules[i].to],
-			event_names[rules[i].on]);
+	struct arrow arrows[array_len(rules)];
+
+	for (size_t i = 0; i < array_len(arrows); i++)
+		arrows[i] = (struct arrow){ .from = state_names[rules[i].from],
+					    .to = state_names[rules[i].to],
+					    .on = event_names[rules[i].on] };
+	diagram_print(out, arrows, array_len(arrows));
 }
 
 static void connect_now(struct keeper *k)

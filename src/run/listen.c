@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -87,4 +88,35 @@ int listen_open(const struct config *c, int backlog, struct err *e)
 	}
 	freeaddrinfo(where);
 	return fd;
+}
+
+// Nobody connects to "every address".
+static void make_reachable(struct sockaddr *address)
+{
+	struct sockaddr_in *v4 = (void *)address;
+	struct sockaddr_in6 *v6 = (void *)address;
+
+	if (address->sa_family == AF_INET && v4->sin_addr.s_addr == htonl(INADDR_ANY))
+		v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else if (address->sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr))
+		v6->sin6_addr = in6addr_loopback;
+}
+
+bool listen_url(const struct config *c, char *ret_url, size_t size, struct err *e)
+{
+	struct addrinfo *where = resolve(c->admin_listen, e);
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+	int code;
+
+	if (!where)
+		return false;
+	make_reachable(where->ai_addr);
+	code = getnameinfo(where->ai_addr, where->ai_addrlen, host, sizeof(host), port, sizeof(port),
+			   NI_NUMERICHOST | NI_NUMERICSERV);
+	if (code == 0)
+		snprintf(ret_url, size, where->ai_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s",
+			 host, port);
+	freeaddrinfo(where);
+	return code == 0 ||
+	       err_set(e, ERR_CONFIG, "admin.listen: \"%s\": %s", c->admin_listen, gai_strerror(code));
 }

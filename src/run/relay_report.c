@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the parts tell the relay: each change is said once, a failure that goes on is counted.
 #include "base/log.h"
+#include "pg/outbox.h"
 #include "pg/sqlstate.h"
 #include "run/state.h"
 #include "run/worker.h"
@@ -14,6 +15,8 @@
 #define SAY_AGAIN_MS 60000
 // So many looks at all lanes without a row: nobody has it locked, the row whose settlement failed is gone.
 #define EMPTY_LOOKS_MIN 3
+// So many counts without the wake-up that was sent: none will come.
+#define UNHEARD_MAX 3
 #define READ_ONLY "the server is read-only, a standby?"
 
 // Closes a circuit; the end of an outage is said with its length. Returns true for the first word ever of something that
@@ -64,10 +67,24 @@ bool relay_session_refused(struct relay *r, const struct err *e)
 	return true;
 }
 
+// Behind a transaction pooler LISTEN goes well, and nothing ever comes.
+void relay_look_for_wakeups(struct relay *r)
+{
+	bool due = r->config->relay_notify && r->trigger && !r->test_wakeups && !r->pace.notified;
+
+	r->unheard = due ? r->unheard + 1 : 0;
+	if (r->unheard == UNHEARD_MAX)
+		log_warn("wakeups_missing", kv_str("table", r->config->outbox_table),
+			 kv_str("then",
+				"events are found by looking, as without them; a pooler in transaction mode "
+				"lets none pass: see `outboxd check`"));
+}
+
 void relay_postgres_down(struct relay *r, const struct err *e, bool refused)
 {
 	// A crash or failover may have lost marks: rows below the bounds are pending again.
-	lanes_forget_bounds(&r->lanes);
+	if (!refused)
+		lanes_forget_bounds(&r->lanes);
 	if (refused && relay_session_refused(r, e))
 		return;
 	if (!circuit_failed(&r->postgres, clock_boot_ms(), -1, &r->rng) || r->stopping)
@@ -79,13 +96,18 @@ void relay_postgres_down(struct relay *r, const struct err *e, bool refused)
 // Says once what is wrong with the table. Always false.
 static bool unfit(struct relay *r, enum err_kind kind, const char *why, const char *then)
 {
-	if (!r->unfit) {
+	int64_t now_ms = clock_boot_ms();
+
+	if (!r->unfit && !(r->disproved && now_ms - r->unfit_said_ms < SAY_AGAIN_MS)) {
+		r->unfit_told = true;
+		r->unfit_said_ms = now_ms;
 		health_trouble(r, TROUBLE_TABLE, "table_unfit", why);
 		log_error("table_unfit", kv_str("table", r->config->outbox_table), kv_str("error", why),
 			  kv_str("then", then));
 	}
+	if (!r->unfit)
+		r->unfit_ms = now_ms;
 	r->unfit = true;
-	r->unfit_ms = clock_boot_ms();
 	if (r->once && kind == ERR_CONFIG)
 		relay_quit(r, err_exit_code(kind));
 	return false;
@@ -93,9 +115,9 @@ static bool unfit(struct relay *r, enum err_kind kind, const char *why, const ch
 
 static void fit(struct relay *r)
 {
-	if (r->unfit)
+	if (r->unfit_told)
 		log_info("table_fit", kv_str("table", r->config->outbox_table));
-	r->unfit = false;
+	r->unfit = r->unfit_told = false;
 }
 
 // One session that was led to a standby, while the others are not: connecting again may lead it elsewhere.
@@ -109,6 +131,9 @@ static bool is_lone_standby(struct relay *r)
 
 bool relay_inspected(struct relay *r, const struct inspection *found)
 {
+	if (found->server_version < POSTGRES_OLDEST)
+		return unfit(r, ERR_CONFIG, "this PostgreSQL is too old for outboxd",
+			     "upgrade it to 13 or later; looking again");
 	if (found->read_only && is_lone_standby(r))
 		return false;
 	if (!found->table_exists)
@@ -124,6 +149,7 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 			r, ERR_UNAVAILABLE, READ_ONLY,
 			"name all hosts in postgres.dsn with target_session_attrs=read-write; looking again");
 	fit(r);
+	r->disproved = false;
 	if (!found->lane_index_valid && !r->inspected)
 		log_warn("no_lane_index", kv_str("table", r->config->outbox_table),
 			 kv_str("then", "claims read the whole table: run `outboxd init`"));
@@ -164,18 +190,26 @@ static void elasticsearch_answers(struct relay *r)
 void relay_elasticsearch_denies(struct relay *r, const char *why)
 {
 	elasticsearch_answers(r);
-	if (r->denied || r->denies_signs)
+	if (r->access != ACCESS_DOUBTED)
 		return;
-	r->denied = true;
+	r->access = ACCESS_DENIED;
 	health_trouble(r, TROUBLE_ELASTICSEARCH, "elasticsearch_denies", why);
 	log_warn("elasticsearch_denies", kv_str("error", why),
 		 kv_str("then", "the credentials look wrong; the next event will show"));
 }
 
-void relay_elasticsearch_works(struct relay *r, enum sign sign)
+void relay_sign_of_life(struct relay *r, bool denied)
 {
-	r->denies_signs = sign == SIGN_ACCEPTED && (r->denied || r->denies_signs);
-	r->denied = false;
+	if (!denied)
+		r->access = ACCESS_FINE;
+	else if (r->access == ACCESS_FINE)
+		r->access = ACCESS_DOUBTED;
+}
+
+void relay_elasticsearch_works(struct relay *r)
+{
+	if (r->access != ACCESS_FINE)
+		r->access = ACCESS_BY_EVENTS;
 	elasticsearch_answers(r);
 }
 
@@ -203,8 +237,10 @@ void relay_sql_works(struct relay *r, int64_t begun_ms, enum proof proof)
 	// Somebody's session was lost and cannot come back, or found no table, but this one works.
 	if (r->postgres.open && begun_ms > r->postgres.opened_ms)
 		relay_postgres_up(r);
-	if (proof == PROOF_SETTLED && begun_ms > r->unfit_ms)
+	if (proof == PROOF_SETTLED && r->unfit && begun_ms > r->unfit_ms) {
 		fit(r);
+		r->disproved = true;
+	}
 	// One that was under way when another failed is no proof.
 	if (r->sql.open && begun_ms < r->sql.until_ms)
 		return;

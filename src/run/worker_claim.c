@@ -37,11 +37,11 @@ void worker_act_claim(struct worker *w)
 	lanes = share_of_lanes(r) < w->plan.count ? share_of_lanes(r) : w->plan.count;
 	w->per_lane = lanes > 0 && r->pace.rows > lanes ? r->pace.rows / lanes : 1;
 	w->lanes = 0;
-	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->accepted_any = w->parked =
-		w->sieve = w->failed = false;
+	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->accepted_any = w->broken =
+		w->parked = w->sieve = w->failed = false;
 	w->rows = w->bytes = w->discarded = w->unbelieved = 0;
 	w->horizon = (struct horizon){ 0, 0 };
-	w->lone_refusals = 0;
+	w->lone_refusals = w->lone_breaks = 0;
 	w->stream_open = w->claiming = true;
 	w->claimed_boot_ms = clock_boot_ms();
 	r->looking = w;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The life of a worker. `outboxd config fsm` prints this table as a diagram (docs/STATE-MACHINES.md).
+#include "run/diagram.h"
 #include "run/machine.h"
 
 const struct worker_rule worker_rules[] = {
@@ -96,8 +97,11 @@ const char *worker_event_text(enum worker_event e)
 
 void worker_print_fsm(FILE *out)
 {
-	fprintf(out, "stateDiagram-v2\n    [*] --> OFFLINE\n");
-	for (size_t i = 0; i < worker_rule_count; i++)
-		fprintf(out, "    %s --> %s : %s\n", worker_state_text(worker_rules[i].from),
-			worker_state_text(worker_rules[i].to), worker_event_text(worker_rules[i].on));
+	struct arrow arrows[array_len(worker_rules)];
+
+	for (size_t i = 0; i < array_len(arrows); i++)
+		arrows[i] = (struct arrow){ .from = worker_state_text(worker_rules[i].from),
+					    .to = worker_state_text(worker_rules[i].to),
+					    .on = worker_event_text(worker_rules[i].on) };
+	diagram_print(out, arrows, array_len(arrows));
 }

@@ -140,6 +140,9 @@ static void describe_failure(const struct http_reply *reply, const struct bulk_e
 		snprintf(out, cap,
 			 "HTTP %d, redirected to %s (redirects are not followed: correct elasticsearch.url)",
 			 reply->status, reply->location);
+	else if (verdict_is_outdated(error->reason))
+		snprintf(out, cap, "HTTP %d %s (this Elasticsearch is older than 7, which outboxd needs)",
+			 reply->status, error->reason);
 	else if (*error->type)
 		snprintf(out, cap, "HTTP %d %s: %s", reply->status, error->type, error->reason);
 	else
@@ -193,6 +196,8 @@ static void place_blame(struct worker *w)
 	bool suspicious = w->lone_refusals > 0 && !w->accepted_any &&
 			  w->lone_refusals + r->lone_refusals >= LONE_REFUSALS_MAX;
 
+	if (w->broken && !w->abandoned)
+		relay_elasticsearch_failed(r, &failure);
 	if (suspicious) {
 		forgive_all(w);
 		relay_elasticsearch_failed(r, &failure);
@@ -236,6 +241,41 @@ static void request_failed(struct worker *w, const struct http_reply *reply, con
 	abandon(w);
 }
 
+// The connection broke under this event before, and others went through since. Remembers it for the next time.
+static bool breaks_again(struct relay *r, int64_t id)
+{
+	int i = 0, known = r->breakage_count < BREAKAGES_MAX ? r->breakage_count : BREAKAGES_MAX;
+	bool again;
+
+	while (i < known && r->breakages[i].id != id)
+		i++;
+	again = i < known && r->accepted > r->breakages[i].accepted;
+	if (i == known)
+		i = r->breakage_count++ % BREAKAGES_MAX;
+	r->breakages[i] = (struct breakage){ .id = id, .accepted = r->accepted };
+	return again;
+}
+
+// A large event alone in its request: it may be too large for something on the way, and then it would be sent first for
+// ever. It waits, the others go on; if they go through it is to blame the next time, else it is an outage like any other.
+static bool put_aside(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
+{
+	size_t start, end, entry = batch_sent_entry(w->batch, &w->range, 0);
+	bool again;
+
+	batch_range_bytes(w->batch, &w->range, &start, &end);
+	if (w->range.to - w->range.from > 1 || reply->fault != HTTP_BROKEN || end - start < LARGE_BODY ||
+	    w->lone_breaks >= LONE_REFUSALS_OF_A_CLAIM)
+		return false;
+	w->lone_breaks++;
+	w->broken = true;
+	again = breaks_again(w->relay, batch_entry(w->batch, entry)->id);
+	describe_failure(reply, error, w->refusal, sizeof(w->refusal));
+	batch_judge(w->batch, entry, again ? VERDICT_ATTEMPT : VERDICT_RETRY_REQUEST);
+	batch_set_trouble(w->batch, entry, 0, "connection_broken", w->refusal);
+	return true;
+}
+
 static struct judgement judge_request(struct worker *w, const struct http_reply *reply,
 				      struct bulk_error *ret_error)
 {
@@ -269,7 +309,9 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 
 	switch (j.verdict) {
 	case VERDICT_DONE:
-		relay_elasticsearch_works(r, SIGN_ACCEPTED);
+		relay_elasticsearch_works(r);
+		r->accepted++;
+		w->broken = false;
 		if (!w->slow)
 			pace_good(&r->pace);
 		break;
@@ -294,7 +336,8 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 	case VERDICT_SOLO:
 	case VERDICT_FUTURE:
 	case VERDICT_COUNT_:
-		request_failed(w, reply, error);
+		if (!put_aside(w, reply, error))
+			request_failed(w, reply, error);
 		break;
 	}
 }
@@ -330,6 +373,7 @@ static enum worker_event judge_probe(struct worker *w, const struct http_reply *
 		return E_NO_SIGN;
 	}
 	w->denied = reply->status == 401;
+	relay_sign_of_life(w->relay, w->denied);
 	if (w->denied)
 		describe_failure(reply, &error, w->refusal, sizeof(w->refusal));
 	return (r->on_hold && !r->once) || r->stopping ? E_HELD : E_ALIVE;
@@ -340,7 +384,7 @@ void worker_probe_unopposed(struct worker *w)
 	if (w->denied)
 		relay_elasticsearch_denies(w->relay, w->refusal);
 	else
-		relay_elasticsearch_works(w->relay, SIGN_OF_LIFE);
+		relay_elasticsearch_works(w->relay);
 }
 
 void worker_on_reply(void *arg, const struct http_reply *reply)

@@ -1,4 +1,4 @@
-"""A real Elasticsearch node of our own: own data, own port, gone afterwards."""
+"""A real Elasticsearch or OpenSearch node of our own: own data, own port, gone afterwards."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ rootLogger.appenderRef.console.ref = console
 
 
 def distribution() -> dict[str, str]:
-    """version, home and java of the pinned server, which is fetched on first use."""
+    """product, version, home and java of the pinned server, which is fetched on first use."""
     answer = subprocess.run(["/usr/bin/python3", SETUP], stdout=subprocess.PIPE, text=True)
     if answer.returncode != 0:
         raise RuntimeError("there is no Elasticsearch to test with; see the message above")
@@ -54,20 +54,22 @@ class Elastic(ElasticClient):
                  roles: Mapping[str, Any] | None = None, files: Mapping[str, Path] | None = None,
                  context: ssl.SSLContext | None = None) -> None:
         found = distribution()
-        self.version = found["version"]
+        self.product = found["product"]
+        self.version = tuple(map(int, found["version"].split(".")))
         self.home = Path(found["home"])
         self.port = free_port()
         self.scratch = Scratch("elastic")
         self.log_file = self.scratch.path / "elastic.log"
         self._config = self.scratch.folder("config")
+        prefix = "OPENSEARCH" if self.is_opensearch else "ES"
         self._environment = {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "HOME": str(self.scratch.path),
-            "ES_PATH_CONF": str(self._config),
-            "ES_TMPDIR": str(self.scratch.folder("tmp")),
-            "ES_JAVA_HOME": found["java"],
-            "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap} {java_options}".strip(),
+            f"{prefix}_PATH_CONF": str(self._config),
+            f"{prefix}_TMPDIR": str(self.scratch.folder("tmp")),
+            f"{prefix}_JAVA_HOME": found["java"],
+            f"{prefix}_JAVA_OPTS": f"-Xms{heap} -Xmx{heap} {java_options}".strip(),
         }
         self._process: subprocess.Popen[bytes] | None = None
         name, (password, _) = next(iter(users.items())) if users else (None, ("", ""))
@@ -90,8 +92,8 @@ class Elastic(ElasticClient):
 
     def start(self, wait: bool = True) -> None:
         with self.log_file.open("ab") as log:
-            # What we start is a launcher. The server is its child, and ends by itself when the launcher is gone.
-            self._process = process.spawn([self.home / "bin/elasticsearch"], as_server=True, env=self._environment,
+            # What we start may be a launcher. The server is its child, and ends by itself when the launcher is gone.
+            self._process = process.spawn([self.home / "bin" / self.product], as_server=True, env=self._environment,
                                           cwd=self.scratch.path, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         atexit.register(self.close)
         if wait:
@@ -99,7 +101,7 @@ class Elastic(ElasticClient):
 
     def wait_started(self) -> None:
         """Until it answers and every index that it had can be written again."""
-        wait_until(self._answers, START_TIMEOUT, f"Elasticsearch on port {self.port}", every=0.1)
+        wait_until(self._answers, START_TIMEOUT, f"{self.product} on port {self.port}", every=0.1)
 
     def stop(self) -> None:
         """A clean shutdown."""
@@ -152,6 +154,21 @@ class Elastic(ElasticClient):
         self.scratch.own(aside)
         aside.replace(self._config / name)
 
+    @property
+    def is_opensearch(self) -> bool:
+        return self.product == "opensearch"
+
+    @property
+    def parsing_error(self) -> str:
+        """How it calls a document that the mapping refuses."""
+        is_new = not self.is_opensearch and self.version >= (8, 8)
+        return "document_parsing_exception" if is_new else "mapper_parsing_exception"
+
+    @property
+    def rejection(self) -> str:
+        """How it says that it is too busy."""
+        return "rejected_execution_exception" if self.is_opensearch else "es_rejected_execution_exception"
+
     def cpu_seconds(self) -> float:
         return process.tree_cpu_seconds(self._running().pid)
 
@@ -165,14 +182,17 @@ class Elastic(ElasticClient):
             "transport.port": free_port(),
             "path.data": str(self.scratch.folder("data")),
             "path.logs": str(self.scratch.folder("logs")),
-            "xpack.security.enabled": secure,
             # A full disk is the developer's business, not the test's.
             "cluster.routing.allocation.disk.threshold_enabled": False,
             **settings,
         }
+        if not self.is_opensearch:
+            options["xpack.security.enabled"] = secure
+        elif secure:
+            raise RuntimeError("the minimal OpenSearch has no security")
         # JSON values are YAML values.
         lines = (f"{name}: {json.dumps(value)}\n" for name, value in options.items())
-        (self._config / "elasticsearch.yml").write_text("".join(lines))
+        (self._config / f"{self.product}.yml").write_text("".join(lines))
         (self._config / "log4j2.properties").write_text(LOGGING)
         java = self._config / "jvm.options"
         kept = (line for line in java.read_text().splitlines() if "Xlog:gc" not in line)
@@ -195,7 +215,7 @@ class Elastic(ElasticClient):
 
     def _answers(self) -> bool:
         if self._running().poll() is not None:
-            raise RuntimeError(f"Elasticsearch did not start:\n{process.log_tail(self.log_file)}")
+            raise RuntimeError(f"{self.product} did not start:\n{process.log_tail(self.log_file)}")
         try:
             reply = self.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=1s")
         except OSError:

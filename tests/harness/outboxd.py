@@ -64,7 +64,7 @@ class Outboxd:
                  environment: Mapping[str, str] | None = None, **settings: Any) -> None:
         self.settings = settings
         self._environment = environment or {}
-        # Several relays run on this host: only who names a port gets one.
+        # Several relays run on this host: only who names a port gets one, or asks there.
         self._defaults = {} if config_text is not None and "[admin]" in config_text else {"admin_listen": "off"}
         self._binary = binary_path or binary()
         self._scratch: Scratch | None = None
@@ -231,7 +231,7 @@ class Outboxd:
     def _variables(self, arguments: Sequence[str]) -> dict[str, str]:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         environment.update(self._environment)
-        defaults = self._defaults if arguments[:1] == ("run",) else {}
+        defaults = self._defaults if arguments[:1] in (("run",), ("status",), ("check",)) else {}
         for name, value in {**defaults, **self.settings}.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             environment[f"OUTBOXD_{name.upper()}"] = text

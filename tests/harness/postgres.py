@@ -36,9 +36,14 @@ UNSAFE_SETTINGS: Mapping[str, Any] = {"fsync": "off", "full_page_writes": "off"}
 
 
 def programs_folder() -> Path:
-    """Where initdb and postgres are: OUTBOXD_PG_BIN, or what pg_config says, or Debian's newest."""
+    """Where initdb and postgres are: OUTBOXD_PG_BIN, or what is installed."""
     if explicit := os.environ.get("OUTBOXD_PG_BIN"):
         return Path(explicit)
+    return installed_programs()
+
+
+def installed_programs() -> Path:
+    """Where pg_config says, or Debian's newest."""
     candidates = []
     if shutil.which("pg_config"):
         answer = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True)
@@ -54,7 +59,7 @@ def programs_folder() -> Path:
 
 class Postgres:
     def __init__(self, settings: Mapping[str, Any] | None = None, fsync: bool = False,
-                 base_backup_of: str | None = None) -> None:
+                 copy_of: Postgres | None = None, stream_from: int | None = None) -> None:
         self.programs = programs_folder()
         self.port = free_port()
         self.scratch = Scratch("postgres")
@@ -62,10 +67,10 @@ class Postgres:
         self.data_folder = self.scratch.path / "data"
         self.log_file = self.scratch.path / "postgres.log"
         self._process: subprocess.Popen[bytes] | None = None
-        if base_backup_of is None:
+        if copy_of is None:
             self._initdb()
         else:
-            self._base_backup(base_backup_of)
+            self._copy(copy_of, stream_from or copy_of.port)
         self.configure({**DEFAULT_SETTINGS, **({} if fsync else UNSAFE_SETTINGS), **(settings or {})})
 
     def __enter__(self) -> Postgres:
@@ -137,7 +142,7 @@ class Postgres:
 
     def standby(self, port: int | None = None) -> Postgres:
         """A streaming standby that is not started yet; `port` leads to this server by another way, such as a proxy."""
-        return Postgres(base_backup_of=make_conninfo(host=HOST, port=port or self.port, user="postgres"))
+        return Postgres(copy_of=self, stream_from=port)
 
     def promote(self) -> None:
         """Makes a standby the primary, with what it has received so far."""
@@ -150,6 +155,16 @@ class Postgres:
             self.stop("immediate")
         self.scratch.remove()
         atexit.unregister(self.close)
+
+    def program(self, name: str) -> Path:
+        """One of the programs beside the server, or the installed one: servers of the matrix come without clients."""
+        beside = self.programs / name
+        return beside if beside.exists() else installed_programs() / name
+
+    @property
+    def version(self) -> int:
+        """The major one."""
+        return int((self.data_folder / "PG_VERSION").read_text())
 
     @property
     def pid(self) -> int:
@@ -188,20 +203,32 @@ class Postgres:
 
     def _initdb(self) -> None:
         command: process.Command = [self.programs / "initdb", "-D", self.data_folder, "--username=postgres",
-                                    "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync",
-                                    "--no-instructions"]
-        self._make_data_folder(command)
-
-    def _base_backup(self, primary: str) -> None:
-        # The primary's postgresql.conf comes with it, so the settings agree; its port is given on the command line.
-        self._make_data_folder([self.programs / "pg_basebackup", "-D", self.data_folder, "-d", primary,
-                                "--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
-
-    def _make_data_folder(self, command: process.Command) -> None:
+                                    "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         answer = subprocess.run(process.as_server_account(command), cwd=self.scratch.path, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if answer.returncode != 0:
-            raise RuntimeError(f"{Path(command[0]).name} failed:\n{answer.stdout}")
+            raise RuntimeError(f"initdb failed:\n{answer.stdout}")
+
+    def _copy(self, primary: Postgres, stream_from: int) -> None:
+        # By hand, since pg_basebackup refuses a server that is newer than itself. The primary's postgresql.conf comes
+        # with the files, so the settings agree; its port is given on the command line.
+        old = primary.version < 15
+        begin = "pg_start_backup('copy', true, false)" if old else "pg_backup_start('copy', true)"
+        end = "pg_stop_backup(false, false)" if old else "pg_backup_stop(false)"
+        with primary.connect() as connection:
+            connection.execute(f"SELECT {begin}")
+            shutil.copytree(primary.data_folder, self.data_folder, copy_function=_copy_if_there,
+                            ignore=shutil.ignore_patterns("postmaster.*", "pgsql_tmp*"))
+            ((label,),) = execute(connection, f"SELECT labelfile FROM {end}")
+            # What was written meanwhile, as far as the primary still has it; the rest is streamed.
+            shutil.copytree(primary.data_folder / "pg_wal", self.data_folder / "pg_wal", dirs_exist_ok=True,
+                            copy_function=_copy_if_there)
+        (self.data_folder / "backup_label").write_text(label)
+        (self.data_folder / "standby.signal").touch()
+        upstream = make_conninfo(host=HOST, port=stream_from, user="postgres")
+        self.configure({"primary_conninfo": upstream})
+        self.data_folder.chmod(0o700)
+        self.scratch.own(self.data_folder)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -251,3 +278,11 @@ def execute(connection: psycopg.Connection[Any], statement: str,
             parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
     cursor = connection.execute(statement, parameters)
     return cursor.fetchall() if cursor.description else []
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    """Files come and go while a server is copied; its log mends what they miss."""
+    try:
+        shutil.copy2(source, target)
+    except FileNotFoundError:
+        pass

@@ -272,6 +272,39 @@ class TestReadiness:
             assert admin.ask("/readyz").status == 200
             assert len(daemon.logs("elasticsearch_denies")) == 1 and not daemon.logs("elasticsearch_away")
 
+    def test_such_a_proxy_and_a_backlog_at_the_start(self, db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> None:
+        with ScriptedElastic((), lambda request: Answer(status=401, body="")) as elastic:
+            daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=elastic.url)
+            init(daemon)
+            publish(db, index, "1", {"n": 1})
+            daemon.start()
+            wait_until(lambda: undelivered(db) == 0, 20, "its delivery")
+            wait_ready(admin)
+            signs = len(elastic.requests)
+            wait_until(lambda: len(elastic.requests) > signs + 1, 40, "the next signs of life")
+            assert not daemon.logs("elasticsearch_denies") and admin.ask("/readyz").status == 200
+
+    def test_credentials_that_are_mended_and_broken_again(self, db: Database, outboxd: OutboxdFactory, index: str,
+                                                          admin: Admin) -> None:
+        wrong = threading.Event()
+
+        def answer(request: Any) -> Answer | None:
+            return Answer(status=401, body="") if wrong.is_set() else None
+
+        with ScriptedElastic(answer, answer) as elastic:
+            daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=elastic.url, retry_cap="500ms")
+            init(daemon)
+            wrong.set()
+            daemon.start()
+            daemon.wait_log("elasticsearch_denies", timeout=20)
+            publish(db, index, "1", {"n": 1})
+            daemon.wait_log("elasticsearch_away", timeout=20)
+            wrong.clear()
+            wait_until(lambda: undelivered(db) == 0, 20, "its delivery")
+            wrong.set()
+            wait_until(lambda: len(daemon.logs("elasticsearch_denies")) == 2, 30, "that it is wrong again")
+            assert admin.ask("/readyz").status == 503
+
     def test_the_servers_own_words_need_the_token(self, db: Database, outboxd: OutboxdFactory, tmp_path: Any) -> None:
         (tmp_path / "token").write_text("s3cret\n")
         admin = Admin("s3cret")
@@ -374,11 +407,11 @@ class TestStrangeRows:
         assert reply.status == 500 and "ask for less" in reply.text
         assert len(admin.get("/dead?limit=100")["dead"]) == 100
 
-    def test_a_long_trouble_is_cut_between_characters(self, ready: Any, db: Database, admin: Admin) -> None:
+    def test_a_long_trouble_is_cut_between_characters(self, ready: Any, db: Database, index: str, admin: Admin) -> None:
         name = "ä" * 200
         db.execute(REFUSE.replace("'no'", f"'{name}'"))
         db.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()")
-        publish(db, "y", "1", {"n": 1})
+        publish(db, index, "1", {"n": 1})
         ready.wait_log("sql_failed")
         assert admin.ask("/readyz").text == f"PostgreSQL refuses: {name[:127]}\n"
         assert name[:127] in json.dumps(admin.get("/status")["reasons"], ensure_ascii=False)

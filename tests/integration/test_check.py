@@ -163,6 +163,14 @@ def test_the_table_could_be_better(statement: str, words: list[str], ready: Outb
     warning(ready().run("check"), "table ", *words)
 
 
+def test_idle_sessions_are_ended(ready: OutboxdFactory, postgres: Postgres, db: Database) -> None:
+    if postgres.version < 14:
+        assert "the server ends no idle session" in ready().run("check").stdout
+        return
+    db.execute(f"ALTER DATABASE {db.name} SET idle_session_timeout = '10min'")
+    warning(ready().run("check"), "table ", "idle_session_timeout", "ALTER ROLE postgres SET idle_session_timeout = 0")
+
+
 def test_nobody_wants_wakeups(ready: OutboxdFactory, db: Database) -> None:
     db.execute("DROP TRIGGER outboxd_notify ON outbox")
     assert lines(ready(relay_notify=False).run("check"), "WARNING") == []
@@ -376,7 +384,17 @@ def test_a_wrong_clock_of_elasticsearch(ready: OutboxdFactory) -> None:
 
 def test_opensearch_is_named(ready: OutboxdFactory) -> None:
     with scripted({"/": {"version": {"number": "3.3.0", "distribution": "opensearch"}}}) as server:
-        assert "opensearch 3.3.0" in ready(elasticsearch_url=server.url).run("check").stdout
+        assert "OpenSearch 3.3.0" in ready(elasticsearch_url=server.url).run("check").stdout
+
+
+@pytest.mark.parametrize("version,call,words", [
+    ({"number": "6.8.23"}, problem, ["Elasticsearch 6.8.23 is too old", "7.17 or later"]),
+    ({"number": "7.10.2"}, warning, ["Elasticsearch 7.10.2 is older than", "7.17"]),
+    ({"number": "1.3.20", "distribution": "opensearch"}, warning, ["OpenSearch 1.3.20 is older than", "2.0"]),
+])
+def test_old_versions(version: dict[str, str], call: Any, words: list[str], ready: OutboxdFactory) -> None:
+    with scripted({"/": {"version": version}}) as server:
+        call(ready(elasticsearch_url=server.url).run("check"), *words)
 
 
 def test_a_server_that_never_answers(ready: OutboxdFactory) -> None:
@@ -441,6 +459,17 @@ def test_an_alias_without_a_write_index(alias: str, ready: OutboxdFactory, elast
     problem(ready().run("check"), f"{alias} is an alias of 2 indexes without a write index", "is_write_index")
     elastic.call("POST", "/_aliases", {"actions": [{"add": {"index": f"{index}-b", "alias": alias, "is_write_index": True}}]})
     found(ready().run("check"), "ok", 0, f"{alias} is an alias; {index}-b is written")
+
+
+def test_a_missing_index_of_opensearch(ready: OutboxdFactory, index: str) -> None:
+    """It answers 200 where Elasticsearch answers 404."""
+    nothing: dict[str, list[str]] = {"indices": [], "aliases": [], "data_streams": []}
+    answers = {f"/_resolve/index/{index}": nothing,
+               "/_cluster/settings": {"persistent": {"action.auto_create_index": "false"}}}
+    with scripted(answers) as server:
+        done = ready(elasticsearch_url=server.url).run("check")
+    assert f"{index} exists" not in done.stdout
+    problem(done, index, "auto_create_index")
 
 
 def test_a_data_stream(ready: OutboxdFactory, index: str) -> None:

@@ -44,7 +44,7 @@ def test_one_bad_row_of_a_thousand(db: Database, elastic: Elastic, index: str, d
         "SELECT id, attempts, retry_at, error->>'index', error->>'id', (error->>'status')::int, error->>'type', "
         "error->>'reason', (error->>'attempt')::int FROM outbox WHERE dead_at > now() - interval '1 minute'")
     assert (id, attempts, waits, index_name, document_id, status, attempt) == (7, 1, None, index, "7", 400, 1)
-    assert kind == "document_parsing_exception" and "price" in reason
+    assert kind == elastic.parsing_error and "price" in reason
     assert [(line["events"], line["first_id"], line["status"]) for line in done.logs("events_dead")] == [("1", "7",
                                                                                                           "400")]
 
@@ -53,7 +53,7 @@ def test_one_bad_row_of_a_thousand(db: Database, elastic: Elastic, index: str, d
     assert listed.exit_code == 0
     header, row = listed.stdout.splitlines()
     assert header.split()[:4] == ["id", "dead_at", "attempts", "index"]
-    assert row.startswith("7 ") and index in row and "document_parsing_exception" in row and "price" in row
+    assert row.startswith("7 ") and index in row and kind in row and "price" in row
     (entry,) = json.loads(daemon.run("dead", "--json").stdout)
     assert str(entry["id"]) == "7" and entry["type"] == kind and entry["reason"] == reason
     state = json.loads(daemon.run("status", "--json").stdout)

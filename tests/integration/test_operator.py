@@ -69,7 +69,8 @@ class Clock:
 
 class TestStatus:
     def test_of_an_empty_table(self, cli: Outboxd) -> None:
-        assert state(cli) == {"pending": 0, "waiting": 0, "dead": 0, "oldest_pending_seconds": None, "dead_reasons": [],
+        relay = {"state": "not_asked", "url": "", "paused": False, "reasons": ["admin.listen is off"]}
+        assert state(cli) == {"relay": relay, "pending": 0, "waiting": 0, "dead": 0, "oldest_pending_seconds": None, "dead_reasons": [],
                               "rate_per_second": 0, "lanes": [], "locked_by": None, "horizon": None}
         done = cli.run("status")
         assert (done.exit_code, done.stderr) == (0, "")
@@ -496,6 +497,14 @@ class TestPurge:
         assert cli.run("purge", "--dead", "--older-than", "30d", "--dry-run").stdout == "11005 dead events would be deleted\n"
         assert cli.run("purge", "--dead", "--older-than", "30d").stdout == "11005 dead events deleted\n"
         assert min(dead(db)) == 11_001 and len(dead(db)) == 1005 and db.value("SELECT count(*) FROM outbox") == 1015
+
+    def test_dead_ones_without_an_error(self, db: Database, cli: Outboxd) -> None:
+        """Given up by hand."""
+        bury(db, 3)
+        db.execute("UPDATE outbox SET dead_at = now() - interval '31 d', error = CASE WHEN id = 1 THEN error END WHERE id < 3")
+        assert cli.run("purge", "--dead", "--older-than", "30d", "--dry-run").stdout == "2 dead events would be deleted\n"
+        assert cli.run("purge", "--dead", "--older-than", "30d").stdout == "2 dead events deleted\n"
+        assert list(dead(db)) == [3]
 
     @pytest.mark.parametrize("words", [["--dead"], ["--older-than", "30"], ["--older-than", "-1d"], ["--older-than", ""],
                                        ["--older-than"], ["7d"], ["--dead", "--all"]])

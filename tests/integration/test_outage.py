@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import statistics
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
 from harness import Database, Elastic, FaultProxy, History, Outboxd, Postgres, ScriptedElastic, insert_events, wait_until
-from harness.scripted_elastic import Answer
+from harness.scripted_elastic import Answer, Request
+
+from helpers import init, undelivered
 
 OutboxdFactory = Callable[..., Outboxd]
 
@@ -176,7 +179,7 @@ def test_once_with_nothing_to_deliver_needs_no_elasticsearch(elastic: Elastic, o
 
 
 # An outage as long as people know them, by OUTBOXD_OUTAGE_SECONDS=600; in CI the same in short.
-OUTAGE_SECONDS = float(os.environ.get("OUTBOXD_OUTAGE_SECONDS", "12"))
+OUTAGE_SECONDS = float(os.environ.get("OUTBOXD_OUTAGE_SECONDS", "6"))
 
 
 @pytest.mark.time_limit(int(OUTAGE_SECONDS) + 120)
@@ -191,7 +194,7 @@ def test_recovery_needs_no_one(how: str, db: Database, elastic: Elastic, index: 
         relay.wait_log("elasticsearch_connected", timeout=30)
         held: list[float] = []
         published = 0
-        deadline = time.monotonic() + OUTAGE_SECONDS / 2
+        deadline = time.monotonic() + OUTAGE_SECONDS
 
         getattr(proxy, how)()
         while time.monotonic() < deadline:
@@ -215,3 +218,35 @@ def test_recovery_needs_no_one(how: str, db: Database, elastic: Elastic, index: 
         assert attempts == 0
         assert lines < 20
         assert len(relay.logs("elasticsearch_away")) == len(relay.logs("elasticsearch_back")) == 1
+
+
+def test_requests_shrink_on_429_and_grow_again(db: Database, outboxd: OutboxdFactory, index: str) -> None:
+    """Five are taken, five refused for load, then all: fewer bytes, one at a time, and both come back by themselves."""
+    lock = threading.Lock()
+    seen: list[tuple[int, int]] = []  # bytes, and how many were under way
+    under_way = 0
+
+    def answer(request: Request) -> Answer | None:
+        nonlocal under_way
+        with lock:
+            under_way += 1
+            seen.append((len(request.body), under_way))
+            number = len(seen)
+        time.sleep(0.02)
+        with lock:
+            under_way -= 1
+        return Answer(status=429, body="") if 5 < number <= 10 else None
+
+    with ScriptedElastic(answer) as elastic:
+        daemon = outboxd(elasticsearch_url=elastic.url, relay_workers=4, retry_base="10ms", retry_cap="100ms")
+        init(daemon)
+        with db.connect() as connection:
+            insert_events(connection, 30_000, index=index)
+        done = daemon.run_once(timeout=60)
+        assert done.exit_code == 0, done.stderr[-3000:]
+    before, after, later = seen[:10], seen[10:14], seen[14:-4]
+    assert max(size for size, _ in after) * 4 <= max(size for size, _ in before)
+    assert max(count for _, count in after) == 1 < max(count for _, count in before)
+    assert max(size for size, _ in later) >= 2 * max(size for size, _ in after)
+    assert max(count for _, count in later) > 1
+    assert undelivered(db) == 0

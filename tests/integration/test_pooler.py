@@ -41,6 +41,7 @@ def test_it_polls_and_delivers(pooler: PgBouncer, db: Database, elastic: Elastic
         wait_until(lambda: elastic.get(index + "-polled", str(number)), 10, "the event to be found by polling")
     elastic.delete_index(index + "-polled")
 
+    assert "a pooler in transaction mode" in relay.wait_log("wakeups_missing", timeout=40)["then"]
     assert relay.logs("wakeups_work") == relay.logs("sql_failed") == relay.logs("postgres_away") == []
     history.assert_matches(elastic, index)
 

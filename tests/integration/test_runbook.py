@@ -5,7 +5,6 @@ Each command and each output comes from docs/RUNBOOK.md; nothing here knows them
 
 from __future__ import annotations
 
-import ast
 import re
 import urllib.request
 from collections.abc import Iterator
@@ -15,12 +14,13 @@ import psycopg
 import pytest
 from conftest import OutboxdFactory
 from helpers import init, publish, secure_node, undelivered
-from runbook import DOCUMENT, Operator, blocks, missing
+from shell import Operator
 from test_operator import Clock
 from test_verdicts_secure import privileges, wait_denied
 
 from harness import Answer, Database, Elastic, Outboxd, ScriptedElastic, wait_until
 
+DOCUMENT = "docs/RUNBOOK.md"
 INDEX = "products"
 QUICK = {"relay_poll_interval": "50ms", "retry_base": "50ms", "retry_cap": "500ms"}
 GRANTED = privileges("index", "delete", "read", "view_index_metadata")
@@ -40,7 +40,7 @@ def clean(elastic: Elastic) -> Iterator[Elastic]:
 @pytest.fixture
 def op(db: Database, clean: Elastic, outboxd: OutboxdFactory, tmp_path: Path) -> Operator:
     """Beside a daemon that is not started yet, and an application's table."""
-    operator = Operator(db, clean, tmp_path, outboxd(**QUICK))
+    operator = Operator(DOCUMENT, db, clean, tmp_path, outboxd(**QUICK))
     init(operator.daemon, "--notify")
     db.execute("CREATE TABLE products (id int PRIMARY KEY, price numeric)")
     clean.create_index(INDEX)
@@ -134,7 +134,7 @@ def secured(db: Database, secure: Elastic, outboxd: OutboxdFactory, secret: Path
     """Beside a server with security on; the administrator's name is in ~/.netrc."""
     daemon = outboxd(**QUICK, elasticsearch_url=secure.url, elasticsearch_username="relay",
                      elasticsearch_password_file=secret)
-    operator = Operator(db, secure, tmp_path, daemon)
+    operator = Operator(DOCUMENT, db, secure, tmp_path, daemon)
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login admin password admin-secret\n")
     init(daemon, "--notify")
     db.execute("CREATE TABLE products (id int PRIMARY KEY, price numeric)")
@@ -352,7 +352,9 @@ def test_paused_and_forgotten(at_work: Operator) -> None:
     write(op, 42, 2)
 
     op.sees("lag-ready")
-    assert "pending    1\n" in op.run("lag-status")
+    printed = op.run("lag-status")
+    assert "pending    1\n" in printed and ": paused by an operator\n" in printed
+    assert "paused by an operator -> curl -X POST" in op.run("check")
     op.sees("resume")
 
     wait_whole(op)
@@ -424,7 +426,7 @@ def test_elasticsearch_is_busy(db: Database, clean: Elastic, outboxd: OutboxdFac
     busy = Answer(429, {"content-type": "application/json"},
                   '{"error":{"type":"circuit_breaking_exception","reason":"Data too large"},"status":429}')
     with ScriptedElastic([busy, busy]) as server:
-        op = Operator(db, clean, tmp_path, outboxd(**QUICK, elasticsearch_url=server.url))
+        op = Operator(DOCUMENT, db, clean, tmp_path, outboxd(**QUICK, elasticsearch_url=server.url))
         init(op.daemon)
         op.start()
         publish(db, INDEX, "42", {"price": 1})
@@ -518,38 +520,5 @@ def test_a_slot_that_nobody_reads(op: Operator) -> None:
         op.db.execute("SELECT pg_drop_replication_slot('forgotten')")
 
 
-# -- the document itself
-
-
-def test_every_block_is_executed_by_a_test() -> None:
-    """... and its output is compared where the document shows one."""
-    calls: dict[str, set[str]] = {"run": set(), "sees": set(), "comes_to_see": set()}
-    for node in ast.walk(ast.parse(Path(__file__).read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in calls and node.args \
-                and isinstance(node.args[0], ast.Constant):
-            calls[node.func.attr].add(str(node.args[0].value))
-    compared = calls["sees"] | calls["comes_to_see"]
-    known = blocks()
-    assert len(known) > 30
-    assert {name for name in known if name not in compared | calls["run"]} == set()
-    assert {name for name, block in known.items() if block.shown and name not in compared} == set()
-
-
-@pytest.mark.parametrize("shown,output", [
-    ("it is closed", "it is open"), ("it is", "it is closed"), ("HTTP 401 no", "HTTP 403 no"), ("document 42", "document 41"),
-    ("a\nb", "b\na"), ("a", ""), ("a ... c", "a b"), ("3 ms", "x ms"),
-])
-def test_another_output_is_noticed(shown: str, output: str) -> None:
-    assert missing(shown, output)
-    assert missing(shown, shown) == []
-
-
-def anchors() -> set[str]:
-    """Of the headlines, as GitHub makes them."""
-    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", DOCUMENT.read_text(), flags=re.MULTILINE | re.DOTALL),
-                        re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-def test_every_link_within_leads_somewhere() -> None:
-    assert {name for name in re.findall(r"\]\(#([^)]*)\)", DOCUMENT.read_text())} - anchors() == set()
+def test_the_variables_are_those_of_the_document(op: Operator) -> None:
+    assert set(re.findall(r"(\w+)=", re.sub(r"#.*", "", op.text("variables")))) <= op.variables.keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from admin import Admin
 from conftest import OutboxdFactory
 from harness import Answer, Database, Elastic, FaultProxy, Postgres, ScriptedElastic, wait_until
 from helpers import dead, drain, init, publish, publish_many, undelivered
-from test_admin_faults import REFUSE, wait_ready
+from test_admin_faults import REFUSE, locked, wait_ready
 from test_failover import Pair, pair  # noqa: F401
 
 KEEPER = "query ~ '^(COMMIT|LISTEN)'"  # workers at rest ended with ROLLBACK
@@ -93,6 +94,18 @@ class TestKeeper:
             wait_until(lambda: admin.metric("outboxd_backlog_age_seconds") < counted, 8, "a count")
             assert len(purging.logs("purge_failed")) == 1
 
+    @pytest.mark.time_limit(240)
+    def test_a_count_comes_again_soon_however_long_the_last_one_hung(self, ready: Any, db: Database, admin: Admin) -> None:
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '^WITH dead AS MATERIALIZED'"
+        with locked(db):
+            wait_until(lambda: db.value(waiting), 90, "the count", every=0.05)
+            ready.pause()
+            wait_until(lambda: not db.value(waiting), 30, "the server to end its wait")
+            time.sleep(3)
+        ready.resume()
+        ready.wait_log("count_failed", timeout=10)
+        ready.wait_log("count_works", timeout=40)
+
     def test_a_keeper_that_is_refused_is_said(self, few: Few, db: Database, index: str, admin: Admin) -> None:
         db.execute("ALTER ROLE few CONNECTION LIMIT 4")
         few.lose_one(KEEPER)
@@ -134,6 +147,11 @@ class TestOneSessionOfMany:
         publish(db, index, "1", {"n": 1})
         wait_until(lambda: undelivered(db) == 0, 20, "its delivery")
         few.daemon.wait_log("table_fit", timeout=5)
+        for number in range(20):
+            publish(db, index, str(number), {"n": 1})
+            wait_until(lambda: undelivered(db) == 0, 20, "its delivery")
+            time.sleep(0.2)
+        assert len(few.daemon.logs("table_unfit")) == 1, "it is not said again and again"
 
 
 class TestSettlement:

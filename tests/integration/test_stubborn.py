@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
 from harness import Database, Elastic, FaultProxy, Outboxd, Postgres, ScriptedElastic, insert_events, wait_until
@@ -64,6 +66,61 @@ def test_a_version_from_the_future_is_no_success(db: Database, elastic: Elastic,
     wait_until(lambda: db.value(PROCESSED) == 3, 20, "the document to be delivered again")
     document = elastic.get(index, "a")
     assert document is not None and document.version == 1000002
+
+
+def waits_for_the_future(db: Database, elastic: Elastic, index: str, relay: Outboxd, version: int) -> None:
+    """An event of document a, that Elasticsearch holds in a version which was never drawn."""
+    elastic.create_index(index)
+    elastic.call("PUT", f"/{index}/_doc/a?version={version}&version_type=external", {"n": 0})
+    init(relay)
+    db.execute("SELECT outbox_publish(%s, 'a', '{\"n\": 1}')", [index])
+    assert relay.run_once(timeout=20).exit_code == 75
+    assert db.value("SELECT error->>'type' FROM outbox") == "version_from_the_future"
+
+
+def content(elastic: Elastic, index: str, name: str) -> str | None:
+    document = elastic.get(index, name)
+    return document and document.source.strip()
+
+
+def test_raising_the_sequence_keeps_the_order_of_a_document(db: Database, elastic: Elastic, index: str,
+                                                            outboxd: OutboxdFactory) -> None:
+    """The ids have passed what was lost by then: what is younger, pending or dead, has a number above it already."""
+    relay = outboxd(relay_once_timeout="2s", retry_cap="500ms")
+    waits_for_the_future(db, elastic, index, relay, 100)
+    db.execute("SELECT setval('outbox_id_seq', 200)")
+    db.execute("SELECT outbox_publish(%s, 'a', '{\"n\": 2}'), outbox_publish(%s, 'b', '{\"n\": 1}')", [index, index])
+    db.execute("SELECT outbox_publish(%s, 'a', '{\"n\": 3}')", [index])
+    db.execute("UPDATE outbox SET dead_at = now(), error = jsonb_build_object('index', aggregate_type, 'id', aggregate_id) "
+               "WHERE data = '{\"n\": 3}'")
+
+    assert relay.run("check", "--raise-sequence").exit_code == 0
+    assert relay.run_once(timeout=20).exit_code in (0, 65)
+
+    assert content(elastic, index, "a") == '{"n": 2}'
+    assert content(elastic, index, "b") == '{"n": 1}'
+    assert relay.run("requeue", "--all").exit_code == 0
+    assert relay.run_once(timeout=20).exit_code == 0
+    assert content(elastic, index, "a") == '{"n": 3}'
+
+
+def test_raising_the_sequence_waits_for_writers(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
+    """Whoever has drawn an id and not committed yet would be overtaken by an older event of its document."""
+    relay = outboxd(relay_once_timeout="2s", retry_cap="500ms")
+    waits_for_the_future(db, elastic, index, relay, 100)
+    with psycopg.connect(db.dsn) as writer:
+        writer.execute("SELECT outbox_publish(%s, 'a', '{\"n\": 2}')", [index])
+        raising = threading.Thread(target=relay.run, args=("check", "--raise-sequence"))
+        raising.start()
+        wait_until(lambda: not raising.is_alive() or db.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), 20,
+                   "it to wait, or to be done")
+        writer.commit()
+    raising.join()
+
+    relay.run_once(timeout=20)
+    assert relay.run("check", "--raise-sequence").exit_code == 0
+    assert relay.run_once(timeout=20).exit_code == 0
+    assert content(elastic, index, "a") == '{"n": 2}'
 
 
 def test_a_mapping_may_fail_in_any_way(db: Database, index: str, outboxd: OutboxdFactory) -> None:
@@ -152,6 +209,72 @@ def test_several_documents_that_are_too_large_are_dead(db: Database, outboxd: Ou
 
     assert db.value(PROCESSED) == 300
     assert db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL AND (error->>'status')::int = 413") == 5
+
+
+LIMIT = 1_500_000  # of a thing in between that hangs up on more
+
+
+def hangs_up(request: Request) -> Answer | None:
+    return Answer(ending="reset") if len(request.raw_body) > LIMIT else None
+
+
+def test_bodies_that_are_hung_up_on_become_smaller(db: Database, outboxd: OutboxdFactory) -> None:
+    with ScriptedElastic(hangs_up) as scripted:
+        relay = outboxd(elasticsearch_url=scripted.url, relay_batch_bytes="16MB", retry_base="10ms", retry_cap="100ms")
+        init(relay)
+        db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data) SELECT 'products', n, "
+                   "jsonb_build_object('x', repeat('x', 200000)) FROM generate_series(1, 60) n")
+        assert relay.run_once(timeout=60).exit_code == 0
+    assert db.value("SELECT count(*) FROM outbox WHERE processed AND attempts = 0") == 60
+
+
+@pytest.mark.parametrize("beside", [0, 40])
+def test_a_document_that_is_always_hung_up_on_is_dead(beside: int, db: Database, outboxd: OutboxdFactory) -> None:
+    """All in one lane: what comes behind it must not wait for it, and it must not be tried for ever."""
+    with ScriptedElastic(hangs_up) as scripted:
+        relay = outboxd(elasticsearch_url=scripted.url, outbox_key="'one lane'", retry_base="10ms", retry_cap="100ms",
+                        retry_max_attempts=3)
+        init(relay)
+        db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data) SELECT 'products', 'large', "
+                   "jsonb_build_object('x', repeat('x', 2000000))")
+        db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data) "
+                   "SELECT 'products', n, '{}' FROM generate_series(1, %s) n", [beside])
+        relay.start()
+        wait_until(lambda: db.value(PROCESSED) == beside, 20, "all others to be delivered")
+
+        def is_dead() -> bool:
+            db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data) VALUES ('products', 'later', '{}')")
+            return db.execute("SELECT error->>'type' FROM outbox WHERE dead_at IS NOT NULL") == [("connection_broken",)]
+
+        wait_until(is_dead, 30, "the large one to be dead, as others go through", every=0.2)
+    assert db.value("SELECT max(attempts) FROM outbox WHERE processed") in (None, 0)
+
+
+def test_large_documents_are_not_blamed_for_an_outage(db: Database, outboxd: OutboxdFactory) -> None:
+    """Everything is hung up on, large or small, in the midst of it and after it."""
+    broken = threading.Event()
+
+    def script(request: Request) -> Answer | None:
+        if len(request.raw_body) > LIMIT:
+            broken.set()
+        return Answer(ending="reset") if broken.is_set() and not mended.is_set() else None
+
+    mended = threading.Event()
+    with ScriptedElastic(script) as scripted:
+        relay = outboxd(elasticsearch_url=scripted.url, outbox_key="'one lane'", retry_base="10ms", retry_cap="100ms",
+                        relay_workers=1, relay_batch_bytes="64kB")
+        init(relay)
+        for first, size in ((1, 10), (11, 2_000_000), (12, 10)):
+            db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data) SELECT 'products', n, "
+                       "jsonb_build_object('x', repeat('x', %s)) FROM generate_series(%s::int, %s) n",
+                       [size, first, first if size > 10 else first + 9])
+        relay.start()
+        assert broken.wait(20)
+        scripted.wait_bulks(len(scripted.bulks) + 8, timeout=30)
+        assert db.value("SELECT max(attempts) FROM outbox") == 0
+        mended.set()
+        wait_until(lambda: db.value(PROCESSED) == 21, 30, "all to be delivered")
+    assert db.value("SELECT max(attempts) FROM outbox") == 0
 
 
 def test_an_endpoint_that_refuses_everything_buries_nothing(db: Database, outboxd: OutboxdFactory) -> None:

@@ -69,6 +69,7 @@ def test_figures(db: Database, elastic: Elastic, index: str, site: MakeSite, ope
         page.see("lag", r"^(?!0 s)\d+(\.\d)? s$")
         page.see("counted", r"^counted \d.* ago$")
         page.see("events", r"Delivered\s+5\b|delivered\s+5\b")
+        page.see("rate", r"^(?!0$)[\d.]+$")
         page.see("delivery", r"^[\d.]+ (ms|s) / [\d.]+ (ms|s)$")
         page.see("bulk", r"^[\d.]+ (ms|s) / [\d.]+ (ms|s)$")
         page.see("last", r"^\d.* ago$")

@@ -12,6 +12,10 @@ import tempfile
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
+
+from documents import anchors  # noqa: E402
+
 ROW = re.compile(r'^METRIC\(\w+,\s*(\w+),\s*"(\w+)",\s*"(\w*)",\s*"([^"]*)"', re.MULTILINE)
 SUFFIXES = {"COUNTER": ["_total"], "GAUGE": [""], "INFO": ["_info"], "HISTOGRAM": ["_bucket", "_sum", "_count"]}
 OF_PROMETHEUS = {"up", "ALERTS"}
@@ -72,15 +76,8 @@ def finds_of_dashboard(dashboard, known):
             yield f"dashboard: nothing shows {name}"
 
 
-def places_of_runbook():
-    """Its headlines, as GitHub links to them."""
-    text = re.sub(r"^```.*?^```", "", (ROOT / "docs" / "RUNBOOK.md").read_text(), flags=re.MULTILINE | re.DOTALL)
-    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    return {"docs/RUNBOOK.md#" + re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
 def finds_of_rules(rules, tests, known):
-    fires, quiet, places = set(), set(), places_of_runbook()
+    fires, quiet, places = set(), set(), {f"docs/RUNBOOK.md#{name}" for name in anchors("docs/RUNBOOK.md")}
     for test in tests["tests"]:
         for case in test.get("alert_rule_test", []):
             alerts = case["exp_alerts"]

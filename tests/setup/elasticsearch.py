@@ -1,50 +1,46 @@
 #!/usr/bin/python3
-"""Makes sure that a pinned Elasticsearch is unpacked in the cache, and says where it is.
+"""Makes sure that a pinned Elasticsearch or OpenSearch is unpacked in the cache, and says where it is.
 
-Prints three lines, version=, home= and java=, for programs to read. The distribution is the minimal one that
-Elasticsearch publishes for integration tests: the real server without optional modules.
+Prints four lines, product=, version=, home= and java=, for programs to read. The distributions are the minimal ones that
+both publish for integration tests: the real server without optional modules. OUTBOXD_ES_VERSION chooses another one than
+the first of PINS that a Java on this machine can run: 8.19.0, opensearch-3.3.0.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
+
+from maven import die, ensure
 
 
 class Pin(NamedTuple):
     version: str
     sha256: str
     least_java: int
+    product: str = "elasticsearch"
+    most_java: int = 99
+
+    @property
+    def name(self) -> str:
+        return self.version if self.product == "elasticsearch" else f"{self.product}-{self.version}"
 
 
-# Newest first: the first one that a Java on this machine can run is taken.
 PINS = (
     Pin("9.5.0", "db0e275fd790f723eca7bcde96069fd6fed304ad23afdb70c8c09553dd9e8b1b", 21),
     Pin("8.19.0", "14833b2d86c30656901f92049f81fb5777a8e4545413c8656cd1a21b55173033", 17),
+    # 7.17 and 2.x need Java's security manager, which went in Java 24.
+    Pin("7.17.29", "841ee00be1a72ba8e707b5a2fb55f23fe7a4184369b4585393238b1c903eedaf", 11, most_java=21),
+    Pin("2.19.6", "71d6d8b1c637f3faecda0752b184b1cc526fc6eaad59ec1408c6327bb00b9293", 11, "opensearch", most_java=21),
+    Pin("3.3.0", "c3a6bf825ea05b8d9fe3758dad70ed198cf9c365700895165d310a0a9e7f48a5", 21, "opensearch"),
 )
-ARTIFACT = "org.elasticsearch.distribution.integ-test-zip:elasticsearch:{version}:zip"
-
-
-def die(message: str) -> NoReturn:
-    sys.exit(f"elasticsearch.py: {message}")
-
-
-def cache_folder() -> Path:
-    if explicit := os.environ.get("OUTBOXD_CACHE"):
-        return Path(explicit)
-    if os.geteuid() == 0:
-        # The server refuses to run as root, and root's home is usually closed to the user that it runs as.
-        return Path("/var/cache/outboxd")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "outboxd"
+ARTIFACT = "org.{product}.distribution.integ-test-zip:{product}:{version}:zip"
 
 
 def java_homes() -> Iterator[Path]:
@@ -76,34 +72,17 @@ def installed_javas() -> dict[int, Path]:
 def choose(javas: dict[int, Path]) -> tuple[Pin, Path]:
     """The pin to use, and the oldest Java that runs it: the nearest to what that release was tested with."""
     wanted = os.environ.get("OUTBOXD_ES_VERSION")
-    pins = [pin for pin in PINS if wanted in (None, "", pin.version)]
+    pins = [pin for pin in PINS if wanted in (None, "", pin.name)]
     if not pins:
-        die(f"OUTBOXD_ES_VERSION={wanted} is not pinned; pinned: {', '.join(p.version for p in PINS)}")
+        die(f"OUTBOXD_ES_VERSION={wanted} is not pinned; pinned: {', '.join(p.name for p in PINS)}")
     for pin in pins:
-        fitting = [major for major in javas if major >= pin.least_java]
+        fitting = [major for major in javas if pin.least_java <= major <= pin.most_java]
         if fitting:
             return pin, javas[min(fitting)]
     have = ", ".join(map(str, sorted(javas))) or "none"
-    die(f"Elasticsearch {pins[-1].version} needs Java {pins[-1].least_java} or newer; found: {have}")
-
-
-def fetch(pin: Pin, folder: Path) -> Path:
-    if not shutil.which("mvn"):
-        die("mvn is missing; run tests/setup/install.sh demo")
-    artifact = ARTIFACT.format(version=pin.version)
-    print(f"elasticsearch.py: fetching {artifact}", file=sys.stderr)
-    command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if answer.returncode != 0:
-        die(f"cannot fetch {artifact}:\n{answer.stdout}")
-    return folder / f"elasticsearch-{pin.version}.zip"
-
-
-def verify(archive: Path, pin: Pin) -> None:
-    with archive.open("rb") as file:
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
-    if seen != pin.sha256:
-        die(f"{archive.name} is not the pinned file: sha256 is {seen}, must be {pin.sha256}. Nothing was unpacked.")
+    last = pins[-1] if wanted else PINS[1]
+    die(f"{last.product} {last.version} needs Java {last.least_java} or newer"
+        f"{f', {last.most_java} at most' if last.most_java < 99 else ''}; found: {have}")
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -114,28 +93,12 @@ def unpack(archive: Path, folder: Path) -> None:
             os.chmod(path, (entry.external_attr >> 16) & 0o755 | (0o755 if entry.is_dir() else 0o644))
 
 
-def ensure(pin: Pin, cache: Path) -> Path:
-    home = cache / f"elasticsearch-{pin.version}"
-    if home.is_dir():
-        return home
-    cache.mkdir(parents=True, exist_ok=True)
-    # Fetched and unpacked aside, then renamed: a folder with the final name is always complete.
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=cache) as aside:
-        archive = fetch(pin, Path(aside))
-        verify(archive, pin)
-        unpack(archive, Path(aside))
-        try:
-            os.rename(Path(aside) / home.name, home)
-        except OSError:
-            if not home.is_dir():  # otherwise another run was faster, and its folder is as good as ours
-                raise
-    return home
-
-
 def main() -> None:
     os.umask(0o022)
     pin, java = choose(installed_javas())
-    print(f"version={pin.version}\nhome={ensure(pin, cache_folder())}\njava={java}")
+    artifact = ARTIFACT.format(product=pin.product, version=pin.version)
+    home = ensure(f"{pin.product}-{pin.version}", artifact, pin.sha256, unpack)
+    print(f"product={pin.product}\nversion={pin.version}\nhome={home}\njava={java}")
 
 
 if __name__ == "__main__":

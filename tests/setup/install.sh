@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # Installs what building, the demo or the tests need on Debian 12/13 or Ubuntu 24.04.
 #
-#   tests/setup/install.sh build|demo|test|systemd
+#   tests/setup/install.sh build|demo|test|systemd|containers
 #
 # Each profile contains the one before it. Does nothing, and asks nothing of the network, when all is there.
 set -euo pipefail
 
 # "a|b" means: any of these will do; if none is installed, take the first that the release has.
 build=(gcc cmake ninja-build pkg-config libpq-dev libcurl4-openssl-dev libjansson-dev libev-dev libmicrohttpd-dev zlib1g-dev
-	uthash-dev)
+	uthash-dev python3)
 demo=("${build[@]}" postgresql maven 'openjdk-21-jre-headless|openjdk-17-jre-headless|default-jre-headless'
-	python3 python3-psycopg)
+	python3-psycopg)
 test=("${demo[@]}" 'clang-19|clang' 'libclang-rt-19-dev|libclang-rt-dev' 'clang-format-19|clang-format'
 	'clang-tidy-19|clang-tidy' cppcheck binutils libcmocka-dev python3-pytest spin valgrind 'nginx-light|nginx' pgbouncer git
 	'chromium|chromium-browser' 'chromium-driver|chromium-chromedriver' python3-selenium prometheus python3-yaml)
 systemd=("${test[@]}" podman runc debootstrap) # tests/systemd/run
+containers=("${systemd[@]}" buildah netavark aardvark-dns iptables docker-compose python3-venv) # tests/containers/run
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -94,7 +95,8 @@ build) wanted=("${build[@]}") ;;
 demo) wanted=("${demo[@]}") ;;
 test) wanted=("${test[@]}") ;;
 systemd) wanted=("${systemd[@]}") ;;
-*) die "usage: $0 build|demo|test|systemd" ;;
+containers) wanted=("${containers[@]}") ;;
+*) die "usage: $0 build|demo|test|systemd|containers" ;;
 esac
 command -v apt-get >/dev/null || die 'this script knows apt-get only; install by hand: '"${wanted[*]}"
 

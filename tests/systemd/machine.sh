@@ -1,16 +1,17 @@
-# A bare Debian with a real systemd, booted in a container: tests/systemd/run and tests/packages/run source this. Root only.
-# The network is the one outside, where the servers of the tests are. Base images are kept in the cache.
+# Bare Debians, also with a real systemd that boots in a container: tests/systemd/run, tests/packages/run and
+# tests/containers/run source this. Root only. The network is the one outside, where the servers of the tests are. Base images
+# are kept in the cache.
 
 machine_cache=${OUTBOXD_CACHE:-/var/cache/outboxd}
 
 make_base() { # release packages scratch tar
 	local root=$3/root unit
-	debootstrap --variant=minbase --include="$2" "$1" "$root" >"$3/debootstrap.log" ||
+	debootstrap --variant=minbase ${2:+--include="$2"} "$1" "$root" >"$3/debootstrap.log" ||
 		{ tail "$3/debootstrap.log"; return 1; }
 	rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 	# They would set what belongs to the machine around the container.
 	for unit in systemd-sysctl systemd-modules-load systemd-logind; do
-		ln -s /dev/null "$root/etc/systemd/system/$unit.service"
+		[ ! -d "$root/etc/systemd/system" ] || ln -s /dev/null "$root/etc/systemd/system/$unit.service"
 	done
 	mkdir -p "$machine_cache"
 	tar -C "$root" -c . | gzip -1 >"$4.new"
@@ -18,13 +19,19 @@ make_base() { # release packages scratch tar
 	rm -rf "$root"
 }
 
+# The image of that name: a bare Debian with these packages, none if "".
+base_make() { # image release packages(a,b,c) scratch
+	podman image exists "$1" && return
+	local base
+	base=$machine_cache/root-$2-$(sha256sum <<<"$3" | cut -c1-8).tar.gz
+	[ -e "$base" ] || { echo "making the base image"; make_base "$2" "$3" "$4" "$base"; }
+	podman import --quiet "$base" "$1" >/dev/null
+}
+
 # Sets machine_image.
 machine_make() { # release packages(a,b,c) scratch
 	machine_image=localhost/outboxd-test/systemd:$1-$(sha256sum <<<"$2" | cut -c1-8)
-	podman image exists "$machine_image" && return
-	local base=$machine_cache/systemd-${machine_image##*:}.tar.gz
-	[ -e "$base" ] || { echo "making the base image"; make_base "$1" "$2" "$3" "$base"; }
-	podman import --quiet "$base" "$machine_image" >/dev/null
+	base_make "$machine_image" "$@"
 }
 
 machine_start() { # container: of machine_image

@@ -256,10 +256,28 @@ static void names_are_told_apart(void **state)
 	}
 }
 
+// The arrow of a rule, and its event among those of the arrow.
+static bool shows_rule(const char *text, const struct worker_rule *r)
+{
+	auto_buf arrow, event;
+	const char *at, *found, *end;
+
+	buf_init(&arrow, 200);
+	buf_addf(&arrow, " %s --> %s : ", worker_state_text(r->from), worker_state_text(r->to));
+	buf_init(&event, 200);
+	buf_addf(&event, " %s", worker_event_text(r->on));
+	at = strstr(text, buf_str(&arrow));
+	if (!at || strstr(at + 1, buf_str(&arrow))) // two of them would say the same twice
+		return false;
+	end = strchr(at, '\n');
+	found = strstr(at + strlen(buf_str(&arrow)) - 1, buf_str(&event));
+	return found && found < end && strchr(",\n", found[strlen(buf_str(&event))]) != NULL;
+}
+
 static void the_diagram_has_every_rule(void **state)
 {
 	char *text = NULL;
-	size_t size = 0, lines = 0;
+	size_t size = 0, events = 0;
 	FILE *out = open_memstream(&text, &size);
 
 	(void)state;
@@ -267,17 +285,11 @@ static void the_diagram_has_every_rule(void **state)
 	worker_print_fsm(out);
 	assert_int_equal(fclose(out), 0);
 	assert_non_null(strstr(text, "[*] --> OFFLINE\n"));
-	for (size_t i = 0; i < worker_rule_count; i++) {
-		auto_buf line;
-
-		buf_init(&line, 200);
-		buf_addf(&line, " %s --> %s : %s\n", worker_state_text(worker_rules[i].from),
-			 worker_state_text(worker_rules[i].to), worker_event_text(worker_rules[i].on));
-		assert_non_null(strstr(text, buf_str(&line)));
-	}
+	for (size_t i = 0; i < worker_rule_count; i++)
+		assert_true(shows_rule(text, &worker_rules[i]));
 	for (const char *p = text; *p; p++)
-		lines += *p == '\n';
-	assert_int_equal(lines, worker_rule_count + 2);
+		events += *p == ':' || *p == ',';
+	assert_int_equal(events, worker_rule_count);
 	free(text);
 }
 

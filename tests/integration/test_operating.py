@@ -1,0 +1,58 @@
+"""docs/OPERATING.md: its commands beside a running daemon, and the events of the log that it explains."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import OutboxdFactory
+from helpers import init, publish, undelivered
+from documents import ROOT, read
+from shell import Operator, newcomer
+
+from harness import Database, Elastic
+
+DOCUMENT = "docs/OPERATING.md"
+
+
+@pytest.fixture
+def op(db: Database, elastic: Elastic, outboxd: OutboxdFactory, tmp_path: Path) -> Operator:
+    elastic.ensure_running()
+    for name in ("products", "outboxd-probe"):
+        elastic.delete_index(name)
+    operator = Operator(DOCUMENT, db, elastic, tmp_path, outboxd(relay_poll_interval="50ms", retry_base="50ms"))
+    init(operator.daemon, "--notify")
+    return operator
+
+
+def test_commands_beside_a_running_daemon(op: Operator, elastic: Elastic) -> None:
+    op.start()
+    with newcomer(DOCUMENT, {}, {"http://127.0.0.1:9465": op.variables["ADMIN"]}) as someone:
+        someone.comes_to_see("sync")
+    op.comes_to_see("status")
+    op.sees("probe")
+    elastic.delete_index("outboxd-probe")
+
+
+def test_the_doctor(op: Operator, elastic: Elastic) -> None:
+    elastic.create_index("products")
+    elastic.call("POST", "/products/_close")
+    op.db.execute("ALTER TABLE outbox SET (autovacuum_enabled = off)")
+    publish(op.db, "products", "1", {})
+    op.sees("check")
+    elastic.delete_index("products")
+
+
+def test_one_shot(op: Operator, index: str) -> None:
+    publish(op.db, index, "1", {})
+    op.run("once")
+    assert undelivered(op.db) == 0
+
+
+def test_every_event_that_is_explained_exists() -> None:
+    explained = {name for row in re.findall(r"^\| (`[^|]*?) \|", read(DOCUMENT).split("## What the log says")[1], re.MULTILINE)
+                 for name in re.findall(r"`(\w+_\w+)`", row)}
+    source = "".join(file.read_text() for file in (ROOT / "src").rglob("*.c"))
+    assert len(explained) > 8
+    assert {name for name in explained if f'"{name}"' not in source} == set()

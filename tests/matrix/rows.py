@@ -1,0 +1,87 @@
+"""What the matrix runs: pairs of servers, the tests of each side, and the tests that do not apply to some version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+POSTGRES = (13, 14, 15, 16, 17, 18)
+SEARCH = ("7.17.29", "8.19.0", "9.5.0", "opensearch-2.19.6", "opensearch-3.3.0")
+# Each side's versions meet this one of the other side.
+PARTNER_POSTGRES = 15
+PARTNER_SEARCH = "9.5.0"
+
+# Tests in which PostgreSQL's, or the search server's own behaviour decides. What is in neither list needs one pair only.
+OF_POSTGRES = ("delivery", "crash", "cut", "init", "mapping", "dead", "check", "operator", "probe", "role", "pooler",
+               "postgres_faults", "failover", "tls_postgres")
+OF_SEARCH = ("delivery", "crash", "outage", "stubborn", "verdicts", "verdicts_secure", "tombstones", "dead", "check",
+             "check_secure", "probe", "auth", "tls_elastic", "trace")
+QUICK = ("delivery",)
+# Below what is supported: refused with a sentence.
+TOO_OLD = (12, PARTNER_SEARCH)
+
+
+class Row(NamedTuple):
+    postgres: int
+    search: str
+
+    @property
+    def is_opensearch(self) -> bool:
+        return self.search.startswith("opensearch")
+
+    @property
+    def search_version(self) -> tuple[int, ...]:
+        return tuple(map(int, self.search.rpartition("-")[2].split(".")))
+
+    def is_named(self, postgres: str | None, search: str | None) -> bool:
+        """es=7.17 names 7.17.29, es=opensearch-3 names opensearch-3.3.0."""
+        return postgres in (None, str(self.postgres)) and (
+            search is None or f"{self.search}.".startswith(f"{search}."))
+
+    def files(self, quick: bool) -> list[str]:
+        if self == TOO_OLD:
+            return ["tests/matrix/test_refused.py"]
+        names = set(QUICK)
+        if not quick and self.search == PARTNER_SEARCH:
+            names |= set(OF_POSTGRES)
+        if not quick and self.postgres == PARTNER_POSTGRES:
+            names |= set(OF_SEARCH)
+        newer = ["tests/matrix/test_from_17.py"] if self.postgres >= 17 else []
+        return [f"tests/integration/test_{name}.py" for name in sorted(names)] + newer
+
+
+def rows(cross: bool) -> list[Row]:
+    if cross:
+        return [Row(postgres, search) for postgres in POSTGRES for search in SEARCH]
+    made = [Row(*TOO_OLD)] + [Row(postgres, PARTNER_SEARCH) for postgres in POSTGRES]
+    return made + [Row(PARTNER_POSTGRES, search) for search in SEARCH if search != PARTNER_SEARCH]
+
+
+class Exemption(NamedTuple):
+    """Tests that a row does not run. They ask for something that this server does not have."""
+
+    test: str  # a file, or the beginning of a test's name in it
+    applies: Callable[[Row], bool]
+    reason: str
+
+
+def everywhere(_: Row) -> bool:
+    return True
+
+
+def is_opensearch(row: Row) -> bool:
+    return row.is_opensearch
+
+
+NO_SECURITY = "OpenSearch's security is a plugin that its minimal distribution lacks"
+EXEMPTIONS: tuple[Exemption, ...] = (
+    Exemption("test_delivery.py::test_200_000_events_are_drained_once", everywhere, "it is about number: one pair is enough"),
+    Exemption("test_verdicts_secure.py", is_opensearch, NO_SECURITY),
+    Exemption("test_check_secure.py", is_opensearch, NO_SECURITY),
+    Exemption("test_auth.py", is_opensearch, NO_SECURITY),
+    Exemption("test_tls_elastic.py", is_opensearch, NO_SECURITY),
+)
+
+
+def exempt(row: Row) -> list[Exemption]:
+    return [exemption for exemption in EXEMPTIONS if exemption.applies(row)]
