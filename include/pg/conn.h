@@ -41,7 +41,8 @@ struct conn_callbacks {
 	bool (*row)(void *arg, int step, const struct pg_result *res, int row);
 	void (*paused)(void *arg);
 	void (*done)(void *arg, const struct script_result *result);
-	void (*notified)(void *arg);
+	// at_rest: it came while no script ran. A transaction pooler hands notifications over only while one does.
+	void (*notified)(void *arg, bool at_rest);
 };
 
 struct conn *conn_new(struct ev_loop *loop, const char *dsn, const struct conn_callbacks *callbacks,

@@ -36,6 +36,7 @@ struct conn {
 	bool stream[SCRIPT_STEPS_MAX];
 	bool paused;
 	bool notified;   // not told yet
+	bool at_rest;    // some of it came while no script ran
 	char fatal[256]; // the server's last word, "" = none
 	struct script_result result;
 };
@@ -81,7 +82,7 @@ void conn_close(struct conn *c)
 	PQfinish(c->pg);
 	c->pg = NULL;
 	c->state = CLOSED;
-	c->paused = c->notified = false;
+	c->paused = c->notified = c->at_rest = false;
 }
 
 // The socket may change between the steps of connecting (several hosts), even to another one with the same number, of
@@ -368,13 +369,14 @@ static void read_results(struct conn *c)
 	}
 }
 
-static void drain_notifies(struct conn *c)
+static void drain_notifies(struct conn *c, bool was_busy)
 {
 	PGnotify *n;
 
 	while ((n = PQnotifies(c->pg))) {
 		PQfreemem(n);
 		c->notified = true;
+		c->at_rest = c->at_rest || !was_busy;
 	}
 }
 
@@ -389,9 +391,11 @@ static void tell(struct conn *c, bool was_busy)
 			ev_feed_event(c->loop, &c->io, EV_READ); // told in the next turn
 		c->callbacks->done(c->arg, &c->result);
 	} else if (c->notified) {
-		c->notified = false;
+		bool at_rest = c->at_rest;
+
+		c->notified = c->at_rest = false;
 		if (c->callbacks->notified)
-			c->callbacks->notified(c->arg);
+			c->callbacks->notified(c->arg, at_rest);
 	}
 }
 
@@ -423,7 +427,7 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
 		return;
 	}
 	read_results(c);
-	drain_notifies(c);
+	drain_notifies(c, was_busy);
 	if (PQstatus(c->pg) == CONNECTION_BAD) {
 		fail(c, PQerrorMessage(c->pg));
 		return;

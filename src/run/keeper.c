@@ -122,27 +122,15 @@ static enum keeper_event next_event(const struct keeper *k, int64_t *ret_due_ms)
 
 static void arm(struct keeper *k)
 {
-	double after = 0;
+	double after = k->state == K_CONNECTING ? 0 : SCRIPT_TIMEOUT_S; // conn has its own timer
 	int64_t due_ms;
 
-	switch (k->state) {
-	case K_OFFLINE:
+	if (k->state == K_OFFLINE) {
 		after = (double)backoff_next(&k->reconnect, &k->relay->rng, -1) / 1000.0;
-		break;
-	case K_CONNECTING:
-		break; // conn has its own timer
-	case K_LISTENING:
-	case K_PURGING:
-	case K_COUNTING:
-	case K_ASKING:
-	case K_ROLLING_BACK:
-		after = SCRIPT_TIMEOUT_S;
-		break;
-	case K_RESTING:
+	} else if (k->state == K_RESTING) {
 		(void)next_event(k, &due_ms);
 		after = (double)(due_ms - clock_boot_ms()) / 1000.0;
 		after = after > 0.001 ? after : 0.001;
-		break;
 	}
 	ev_timer_stop(k->relay->loop, &k->timer);
 	if (after > 0) {
@@ -319,14 +307,18 @@ static void on_done(void *arg, const struct script_result *result)
 	dispatch(k, result->ok ? KE_DONE : standby && k->state == K_LISTENING ? KE_STANDBY : KE_FAILED);
 }
 
-// The first one is our own, sent by a worker: from then on wake-ups are known to work.
-static void on_notified(void *arg)
+// The first one is our own, sent by a worker: from then on wake-ups are known to work. One that came with the answer to
+// something that we asked proves nothing: once more.
+static void on_notified(void *arg, bool at_rest)
 {
 	struct keeper *k = arg;
+	struct relay *r = k->relay;
+	bool known = r->pace.notified;
 
-	if (!k->relay->pace.notified && k->relay->trigger)
-		log_info("wakeups_work", kv_str("table", k->relay->config->outbox_table));
-	k->relay->pace.notified = k->relay->trigger;
+	if (!known && at_rest && r->trigger)
+		log_info("wakeups_work", kv_str("table", r->config->outbox_table));
+	r->test_wakeups = r->test_wakeups || !(known || at_rest);
+	r->pace.notified = r->trigger && (known || at_rest);
 	metrics_add(&k->relay->health.metrics, METRIC_WAKEUPS, 0, 1);
 	pace_wake(&k->relay->pace);
 	relay_kick(k->relay);
