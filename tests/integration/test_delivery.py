@@ -83,6 +83,7 @@ def test_two_relays_share_a_table_and_no_document_goes_back(db: Database, elasti
     with Sampler(elastic.url, index, [str(n) for n in range(1, 501)]) as sampler, db.connect() as connection:
         for chunk in range(25):
             insert_events(connection, 2000, keys=500, deletes=0.2, first=chunk * 2000 + 1, index=index, history=history)
+            wait_until(lambda: sampler.rounds > chunk // 2, 30, "the sampler to keep up")
         wait_until(lambda: db.value("SELECT NOT EXISTS (SELECT FROM outbox WHERE NOT processed)"), 120,
                    "both relays to have drained the table")
 
