@@ -42,7 +42,8 @@ def read_all(client: socket.socket) -> bytes:
 def talk(admin: Admin, data: bytes) -> bytes:
     """All that is answered until the daemon closes, or is silent after the client has closed its side."""
     with connect(admin, data) as client:
-        client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # it may have closed already, with its answer still to be read
+            client.shutdown(socket.SHUT_WR)
         return read_all(client)
 
 
