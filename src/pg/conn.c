@@ -283,10 +283,15 @@ void conn_resume(struct conn *c)
 	ev_feed_event(c->loop, &c->io, EV_READ);
 }
 
-// A data exception quotes the value, which may be a piece of a document; what is said here goes to logs.
-static bool quotes_data(const char *state)
+// A data exception quotes the value, and the author of a RAISE whatever he likes: it may be a piece of a document, and
+// what is said here goes to logs. A RAISE may have any SQLSTATE, but always comes from one function of PL/pgSQL. The one
+// of sieve.sql has 42000 and quotes nothing.
+static bool quotes_data(const PGresult *res, const char *state)
 {
-	return state && strncmp(state, "22", 2) == 0;
+	const char *function = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
+	bool raised = function && strcmp(function, "exec_stmt_raise") == 0;
+
+	return state && (strncmp(state, "22", 2) == 0 || (raised && strcmp(state, "42000") != 0));
 }
 
 static void note_error(struct conn *c, const PGresult *res)
@@ -301,9 +306,9 @@ static void note_error(struct conn *c, const PGresult *res)
 		return;
 	c->result.ok = false;
 	c->result.failed_step = c->step;
-	if (quotes_data(state))
+	if (quotes_data(res, state))
 		err_set(e, ERR_REFUSED,
-			"an expression or a trigger fails on the data of a row (SQLSTATE %s); the words may quote it, "
+			"an expression, a function or a trigger fails on the data of a row (SQLSTATE %s); the words may quote it, "
 			"and are in PostgreSQL's log",
 			state);
 	else

@@ -324,8 +324,13 @@ class TestDead:
     def test_how_to_mend_it(self, cli: Outboxd, id: str, advice: str) -> None:
         assert advice in cli.run("dead", id).stdout
 
+    @pytest.mark.parametrize("error", ["NULL", "'{}'"])
+    def test_one_that_somebody_gave_up_by_hand(self, db: Database, cli: Outboxd, error: str) -> None:
+        db.execute(f"UPDATE outbox SET error = {error} WHERE id = 1")
+        assert "mend it:  no error was noted, so it was given up by hand" in cli.run("dead", "1").stdout
+
     def test_how_to_mend_what_nobody_knows(self, db: Database, cli: Outboxd) -> None:
-        db.execute("UPDATE outbox SET error = '{}' WHERE id = 1")
+        db.execute("UPDATE outbox SET error = '{\"type\": \"strange_exception\"}' WHERE id = 1")
         assert "remove what the reason names" in cli.run("dead", "1").stdout
 
     def test_the_document_only_when_asked_for(self, cli: Outboxd) -> None:

@@ -415,6 +415,30 @@ def test_a_document_that_never_fits_is_dead(db: Database, cramped: Elastic, inde
     assert db.value("SELECT max(attempts) FROM outbox WHERE processed") == 0
 
 
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Elastic]:
+    with Elastic(settings={"http.max_content_length": "256kb"}, heap="256m") as node:
+        yield node
+
+
+@pytest.mark.parametrize("compression", ["off", "gzip"])
+def test_requests_over_max_content_length_are_split(compression: str, db: Database, narrow: Elastic, index: str,
+                                                    outboxd: OutboxdFactory) -> None:
+    """Compressed they pass the first look, and part of what is refused may have been applied."""
+    narrow.create_index(index)
+    daemon = outboxd(**QUICK, elasticsearch_url=narrow.url, elasticsearch_compression=compression, relay_batch_bytes="4MB")
+    init(daemon)
+    publish_many(db, index, [("large", {"x": "x" * 400_000}), *((str(n), {"x": "x" * 20_000}) for n in range(100))])
+    publish(db, index, "0", None)
+
+    done = daemon.run_once(timeout=60)
+
+    assert done.exit_code == 65, done.stderr[-3000:]
+    assert [(error["id"], error["type"]) for error in dead(db).values()] == [("large", "request_refused")]
+    assert set(narrow.all_docs(index)) - {"large"} == set(map(str, range(1, 100)))
+    assert db.value("SELECT max(attempts) FROM outbox WHERE processed") == 0
+
+
 def test_a_full_write_queue_delays_and_buries_nothing(db: Database, cramped: Elastic, index: str,
                                                       outboxd: OutboxdFactory) -> None:
     """Each request falls into eight pieces, for which there is one thread and one place to wait."""

@@ -123,12 +123,17 @@ class TestDocuments:
         assert "event=sql_failed" in texts[-1] and "`outboxd check` says which" in texts[-1] and not dead(db)
         assert not [text for text in texts if SICK in text]
 
-    def test_a_trigger_that_fails_on_a_mark(self, told: Callable[[], list[str]], db: Database, index: str, admin: Admin) -> None:
+    @pytest.mark.parametrize(("statement", "sqlstate"), [
+        ("PERFORM (NEW.data->>'title')::int;", "22P02"), ("RAISE 'no %', NEW.data;", "P0001"),
+        ("RAISE 'no %', NEW.data USING ERRCODE = 'OWN01';", "OWN01"),
+    ])
+    def test_a_trigger_that_fails_on_a_mark(self, told: Callable[[], list[str]], db: Database, index: str, admin: Admin,
+                                            statement: str, sqlstate: str) -> None:
         db.execute("CREATE FUNCTION count_prices() RETURNS trigger LANGUAGE plpgsql AS "
-                   "$$BEGIN PERFORM (NEW.data->>'title')::int; RETURN NEW; END$$; "
+                   f"$$BEGIN {statement} RETURN NEW; END$$; "
                    "CREATE TRIGGER prices BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION count_prices()")
         publish(db, index, "1", {"price": 1, "title": SICK})
-        wait_until(lambda: "fails on the data of a row (SQLSTATE 22P02)" in admin.ask("/readyz").text, 30, "the reason")
+        wait_until(lambda: f"fails on the data of a row (SQLSTATE {sqlstate})" in admin.ask("/readyz").text, 30, "the reason")
         texts = told()
         assert "event=sql_failed" in texts[-1]
         assert not [text for text in texts if SICK in text]
