@@ -12,11 +12,12 @@ commands=(
 	'check:look at both servers, table, mapping and indexes, and say what to do'
 	'probe:send an event of its own through the whole path, with the time of each step'
 	'health:ask the running relay whether it is alive\: for HEALTHCHECK and probes of containers'
+	'track:install triggers that write the events of a table, or list what is tracked'
 	'config:show each setting and where it comes from'
 )
 for word in "${(@)words[2,CURRENT-1]}"; do
 	case $word in
-	(run|init|status|dead|requeue|purge|check|probe|health|config) command=$word; break ;;
+	(run|init|status|dead|requeue|purge|check|probe|health|track|config) command=$word; break ;;
 	esac
 done
 case $command in
@@ -29,6 +30,7 @@ case $command in
 (check) own=( '--raise-sequence[after a failover or restore that lost ids\: lift the sequence above them]' '--json[for programs]' ) ;;
 (probe) own=( '--index=[the index of its document (outboxd-probe)]:NAME:' '--timeout=[how long delivery and search may take (30s)]:TIME:' '--json[for programs]' ) ;;
 (health) own=( '--ready[can it deliver events now? Not for what restarts it\: an outage is no reason]' '--timeout=[how long the answer may take (2s)]:TIME:' ) ;;
+(track) own=( '--index=[the index of its documents]:NAME:' '--key=[the id of a document\: a unique column (default\: the primary key)]:COLUMN:' '--document=[a view with that column\: its row, or its column \`document\`, is the document]:VIEW:' '--columns=[only these columns are the document, and only their changes are events]:A,B:' '--when=[over the row t\: what does not fulfil it is not in the index]:CONDITION:' '--touches=[child tables, and which of their columns names the row that changes with them]:TABLE.COLUMN,...:' '--truncate=[TRUNCATE is an error, or a delete of each document (refuse)]:refuse|delete:' '--always[also what a subscription applies (session_replication_role = replica)]' '--remove[take the triggers away again]' '--print[only print the SQL]' '--json[for programs\: the list]' ) ;;
 (config) own=( '--json[for programs]' '2:text:(sample reference man fsm metrics bash zsh fish)' ) ;;
 esac
 _arguments $own '1:command:{_describe command commands}' \

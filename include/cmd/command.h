@@ -16,15 +16,16 @@
 struct call {
 	const struct config *config;
 	const char *version;
-	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document, ready;
+	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document, ready, always, remove;
 	// NULL = not given:
 	const char *ids; // "12,15"
 	const char *type, *index, *key;
 	const char *older_than;
 	const char *role;
-	long long limit;          // 0 = not given
-	int64_t timeout_ms;       // 0 = not given
-	const char *const *words; // the rest of the command line
+	const char *view, *columns, *when, *touches, *truncate; // of track
+	long long limit;                                        // 0 = not given
+	int64_t timeout_ms;                                     // 0 = not given
+	const char *const *words;                               // the rest of the command line
 	int word_count;
 };
 
@@ -71,6 +72,7 @@ int cmd_purge(const struct call *call, struct err *e);
 int cmd_check(const struct call *call, struct err *e);
 int cmd_probe(const struct call *call, struct err *e);
 int cmd_health(const struct call *call, struct err *e);
+int cmd_track(const struct call *call, struct err *e);
 int cmd_config(const struct call *call, struct err *e);
 
 #endif

@@ -35,6 +35,7 @@ struct entry {
 	enum fate fate; // valid after batch_resolve
 	int64_t id;
 	int64_t created_us;
+	int64_t answered_us; // when it was accepted
 	int64_t conflict; // the version that stood in its way; 0 = none, or one that says nothing of an event
 	char *trace;      // printable ASCII; NULL = none
 	size_t start, end;         // its bytes in the body; equal = none
@@ -97,6 +98,7 @@ void batch_range_bytes(const struct batch *b, const struct range *range, size_t 
 void batch_judge(struct batch *b, size_t i, enum verdict v);
 // The trace of the first event of the request that has one; NULL = none. Borrowed until batch_reset.
 const char *batch_range_trace(const struct batch *b, const struct range *range);
+void batch_set_answered(struct batch *b, size_t i, int64_t at_us);
 void batch_set_conflict(struct batch *b, size_t i, int64_t version);
 void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, const char *reason);
 

@@ -48,8 +48,12 @@ bool paused_add(struct paused_indexes *p, const char *name, const char *why, int
 		int64_t cap_ms, struct rng *rng);
 // Fills in the names that get nothing at `now`; an index whose wait is over is left out, which is its probe.
 int paused_names(const struct paused_indexes *p, int64_t now_ms, const char *ret_names[PAUSED_INDEXES_MAX]);
-// An event of the index was accepted. Returns true when it had been paused. name is not NUL-terminated.
-bool paused_remove(struct paused_indexes *p, const char *name, size_t len);
+// An event of the index was accepted. Returns true when it had been paused, with what is known of that. name is not
+// NUL-terminated.
+bool paused_remove(struct paused_indexes *p, const char *name, size_t len, struct circuit *ret_was);
+// The name of an index whose wait was over idle_ms ago without a word since: its events are gone. It is no longer paused;
+// the caller owns the name. NULL = none.
+char *paused_take_idle(struct paused_indexes *p, int64_t now_ms, int64_t idle_ms);
 // True once when the wait of some index is over: its events shall be claimed again, as its probe.
 bool paused_due(struct paused_indexes *p, int64_t now_ms);
 int64_t paused_next_probe(const struct paused_indexes *p, int64_t now_ms); // INT64_MAX = none waits

@@ -10,11 +10,13 @@
 #include <stdint.h>
 
 enum verdict {
-	VERDICT_NONE,          // not judged yet
-	VERDICT_DONE,          // applied (for a request: look at its items)
-	VERDICT_SUPERSEDED,    // something newer is there
-	VERDICT_RETRY_ITEM,    // the server's trouble: same event again later, no attempt counted
-	VERDICT_ATTEMPT,       // same event again later, an attempt counted
+	VERDICT_NONE,       // not judged yet
+	VERDICT_DONE,       // applied (for a request: look at its items)
+	VERDICT_SUPERSEDED, // something newer is there
+	VERDICT_RETRY_ITEM, // the server's trouble: same event again later, no attempt counted
+	VERDICT_ATTEMPT,    // same event again later, an attempt counted
+	VERDICT_ASIDE,      // same event again later, others first, no attempt counted
+	VERDICT_SERVER, // a server error: of the event or of its index, as what else was accepted will tell
 	VERDICT_RETRY_REQUEST, // unknown or away: the whole request again after a backoff, no attempt counted
 	VERDICT_PAUSE_INDEX,   // the destination index is at fault: nothing more to that index for a while
 	VERDICT_PAUSE_ALL,     // configuration or privileges: nothing more to anybody for a while
@@ -52,7 +54,7 @@ struct item_facts {
 	const char *reason; // error.reason, ""
 	bool alone;         // it was the only event of its request
 };
-// Gives DONE, SUPERSEDED, RETRY_ITEM, ATTEMPT, PAUSE_INDEX, DEAD, and SOLO only when it was not alone.
+// Gives DONE, SUPERSEDED, RETRY_ITEM, ATTEMPT, SERVER, PAUSE_INDEX, DEAD, and SOLO only when it was not alone.
 struct judgement verdict_item(const struct item_facts *facts);
 
 // Is this the reason with which an Elasticsearch that is too old refuses a request?

@@ -117,6 +117,8 @@ struct worker {
 	bool asked;         // some request of this claim was sent
 	bool slow;          // the last answer was a load signal
 	bool impatient;     // some items must wait for the server to recover
+	int64_t sieved;     // rows that the sieve found, not committed yet
+	int server_errors;  // in the answer that is read
 	bool accepted_any;  // some request of this claim was accepted
 	bool parked;        // the table holds refused rows
 	bool sieve;         // after the rollback, look for rows whose mapping fails

@@ -10,6 +10,7 @@
 #include "core/circuit.h"
 #include "core/lanes.h"
 #include "core/pace.h"
+#include "core/suspects.h"
 #include "es/http.h"
 #include "pg/outbox.h"
 #include "run/health.h"
@@ -75,6 +76,7 @@ struct relay {
 	int breakage_count;
 	enum access access;
 	struct paused_indexes paused;
+	struct suspects suspects;
 	// Parts:
 	struct worker *workers[WORKERS_MAX];
 	int worker_count;
@@ -141,7 +143,12 @@ void relay_sign_of_life(struct relay *r, bool denied);
 void relay_elasticsearch_denies(struct relay *r, const char *why);
 // A claim or settlement failed on the side of PostgreSQL.
 void relay_sql_failed(struct relay *r, const char *what, const struct err *e);
-void relay_index_works(struct relay *r, const char *index, size_t len);
+void relay_index_works(struct relay *r, const char *index, size_t len, const struct circuit *was);
+// Whose events are gone is not paused any more.
+void relay_forget_idle_indexes(struct relay *r);
+// A claim met items that were refused for now (429), or none.
+void relay_items_refused(struct relay *r);
+void relay_items_taken(struct relay *r);
 // Event `id` was refused because of a version that the table never drew.
 void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn);
 // So many rows went dead because a mapping expression fails on them.

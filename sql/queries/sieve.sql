@@ -11,6 +11,7 @@ DECLARE
 	message text;
 	index_name text;
 	document_id text;
+	trace text;
 	passed int;
 	all_passed int := 0;
 	found int := 0;
@@ -46,10 +47,18 @@ BEGIN
 				IF left(state, 2) IN ('08', '25', '40', '42', '53', '55', '57', '58') THEN
 					RAISE;
 				END IF;
+				BEGIN
+					-- As for a refused row: what is not printable, or endless, is no trace.
+					SELECT ({trace})::text INTO trace FROM {table} o
+					WHERE o.ctid = r.tid AND ({trace})::text ~ '^[!-~]+$' AND length(({trace})::text) <= 256;
+				EXCEPTION WHEN OTHERS THEN
+					trace := NULL;
+				END;
 				UPDATE {table} o SET attempts = o.attempts + 1, dead_at = now(),
 					error = jsonb_build_object('type', 'mapping_expression_failed',
 						'reason', left(state || ': ' || message, 4000), 'attempt', o.attempts + 1,
 						'index', index_name, 'id', document_id)
+						|| CASE WHEN trace IS NULL THEN '{}' ELSE jsonb_build_object('trace', trace) END
 				WHERE o.ctid = r.tid;
 				found := found + 1;
 			END;

@@ -59,6 +59,22 @@ static const struct flag probe_flags[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct flag track_flags[] = {
+	{ "index", "NAME", "the index of its documents" },
+	{ "key", "COLUMN", "the id of a document: a unique column (default: the primary key)" },
+	{ "document", "VIEW", "a view with that column: its row, or its column `document`, is the document" },
+	{ "columns", "A,B", "only these columns are the document, and only their changes are events" },
+	{ "when", "CONDITION", "over the row t: what does not fulfil it is not in the index" },
+	{ "touches", "TABLE.COLUMN,...",
+	  "child tables, and which of their columns names the row that changes with them" },
+	{ "truncate", "refuse|delete", "TRUNCATE is an error, or a delete of each document (refuse)" },
+	{ "always", NULL, "also what a subscription applies (session_replication_role = replica)" },
+	{ "remove", NULL, "take the triggers away again" },
+	{ "print", NULL, "only print the SQL" },
+	{ "json", NULL, "for programs: the list" },
+	{ NULL, NULL, NULL },
+};
+
 static const struct flag health_flags[] = {
 	{ "ready", NULL, "can it deliver events now? Not for what restarts it: an outage is no reason" },
 	{ "timeout", "TIME", "how long the answer may take (2s)" },
@@ -85,6 +101,8 @@ static const struct command commands[] = {
 	  cmd_probe },
 	{ "health", "ask the running relay whether it is alive: for HEALTHCHECK and probes of containers",
 	  "[--ready] [--timeout TIME]", NEEDS_NO_SECRETS, 0, health_flags, cmd_health },
+	{ "track", "install triggers that write the events of a table, or list what is tracked",
+	  "[TABLE --index NAME | TABLE --remove]", NEEDS_POSTGRES, 1, track_flags, cmd_track },
 	{ "config", "show each setting and where it comes from",
 	  "[sample | reference | man | fsm | metrics | bash | zsh | fish] [--json]", 0, 1, json_flags,
 	  cmd_config },

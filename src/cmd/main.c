@@ -4,6 +4,7 @@
 #include "base/parse.h"
 #include "base/protect.h"
 #include "cmd/command.h"
+#include "pg/dsn.h"
 #include "pg/sslmode.h"
 
 #include <stddef.h>
@@ -40,6 +41,8 @@ static const struct {
 	{ "dead", offsetof(struct call, dead) },
 	{ "document", offsetof(struct call, document) },
 	{ "ready", offsetof(struct call, ready) },
+	{ "always", offsetof(struct call, always) },
+	{ "remove", offsetof(struct call, remove) },
 }, texts[] = {
 	{ "id", offsetof(struct call, ids) },
 	{ "type", offsetof(struct call, type) },
@@ -47,6 +50,11 @@ static const struct {
 	{ "key", offsetof(struct call, key) },
 	{ "older-than", offsetof(struct call, older_than) },
 	{ "role", offsetof(struct call, role) },
+	{ "document", offsetof(struct call, view) },
+	{ "columns", offsetof(struct call, columns) },
+	{ "when", offsetof(struct call, when) },
+	{ "touches", offsetof(struct call, touches) },
+	{ "truncate", offsetof(struct call, truncate) },
 };
 
 static bool command_flag(struct line *l, const char *name, const char *value, struct err *e)
@@ -74,10 +82,12 @@ static bool command_flag(struct line *l, const char *name, const char *value, st
 	return true;
 }
 
-// Does the word after --name belong to it?
-static bool takes_value(const char *name)
+// Does the word after --name belong to it? `command` NULL: not known yet, so by any command.
+static bool takes_value(const struct command *command, const char *name)
 {
-	const struct flag *flag = command_flag_find(NULL, name);
+	const struct flag *flag = command ? command_flag_find(command, name) : NULL;
+
+	flag = flag ? flag : command_flag_find(NULL, name);
 
 	if (flag)
 		return flag->value_name != NULL;
@@ -114,7 +124,7 @@ static bool find_command(struct line *l, char **argv, int argc, struct err *e)
 
 			if (!is_flag(name))
 				return refuse_flag(name, e);
-			i += start[len] != '=' && takes_value(name);
+			i += start[len] != '=' && takes_value(NULL, name);
 			continue;
 		}
 		l->command = command_find(argv[i]);
@@ -135,7 +145,7 @@ static bool read_flag(struct line *l, char **argv, int argc, int *i, struct err 
 	if (equals) {
 		*equals = '\0';
 		value = equals + 1;
-	} else if (takes_value(name)) {
+	} else if (takes_value(l->command, name)) {
 		if (*i + 1 >= argc)
 			return err_set(e, ERR_USAGE, "--%s needs a value", name);
 		value = argv[++*i];
@@ -145,7 +155,7 @@ static bool read_flag(struct line *l, char **argv, int argc, int *i, struct err 
 	if (strcmp(name, "version") == 0)
 		return l->version = true;
 	if (command_flag_find(l->command, name)) {
-		if (value && !takes_value(name))
+		if (value && !takes_value(l->command, name))
 			return err_set(e, ERR_USAGE, "--%s takes no value", name);
 		return command_flag(l, name, value, e);
 	}
@@ -222,6 +232,8 @@ static int run_command(struct line *l, struct config *config)
 	log_setup((enum log_format)config->log_format, (enum log_level)config->log_level);
 	l->call->config = config;
 	l->call->words = l->words;
+	if ((l->command->needs & NEEDS_POSTGRES) && !dsn_check(config->postgres_dsn, &e))
+		return fail(&e);
 	sslmode_choose(config->postgres_dsn);
 	code = l->command->run(l->call, &e);
 	if (e.kind != ERR_NONE)

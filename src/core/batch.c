@@ -402,6 +402,12 @@ void batch_judge(struct batch *b, size_t i, enum verdict v)
 	b->entries[i].verdict = v;
 }
 
+void batch_set_answered(struct batch *b, size_t i, int64_t at_us)
+{
+	assert(i < b->count);
+	b->entries[i].answered_us = at_us;
+}
+
 void batch_set_conflict(struct batch *b, size_t i, int64_t version)
 {
 	assert(i < b->count);
@@ -435,10 +441,12 @@ static enum fate own_fate(const struct entry *e, int64_t max_attempts)
 	case VERDICT_ATTEMPT:
 		return (int64_t)e->attempts + 1 >= max_attempts ? FATE_DEAD : FATE_WAITING;
 	case VERDICT_FUTURE:
-	case VERDICT_RETRY_REQUEST: // said of a single event: see put_aside
+	case VERDICT_ASIDE:
 		return FATE_WAITING;
 	case VERDICT_NONE:
 	case VERDICT_RETRY_ITEM:
+	case VERDICT_RETRY_REQUEST:
+	case VERDICT_SERVER:
 	case VERDICT_PAUSE_INDEX:
 	case VERDICT_PAUSE_ALL:
 	case VERDICT_SPLIT:

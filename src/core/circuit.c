@@ -109,13 +109,29 @@ int paused_names(const struct paused_indexes *p, int64_t now_ms, const char *ret
 	return n;
 }
 
-bool paused_remove(struct paused_indexes *p, const char *name, size_t len)
+bool paused_remove(struct paused_indexes *p, const char *name, size_t len, struct circuit *ret_was)
 {
 	int i = find(p, name, len);
 
-	if (i >= 0)
+	if (i < 0)
+		return false;
+	*ret_was = p->item[i].circuit;
+	forget(p, i);
+	return true;
+}
+
+char *paused_take_idle(struct paused_indexes *p, int64_t now_ms, int64_t idle_ms)
+{
+	for (int i = 0; i < p->count; i++) {
+		char *name;
+
+		if (now_ms < p->item[i].circuit.until_ms + idle_ms)
+			continue;
+		name = mem_strdup(p->item[i].name);
 		forget(p, i);
-	return i >= 0;
+		return name;
+	}
+	return NULL;
 }
 
 bool paused_due(struct paused_indexes *p, int64_t now_ms)

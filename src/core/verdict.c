@@ -88,8 +88,8 @@ static const struct rule item_rules[] = {
 	{ STATUS(429), THEN(RETRY_ITEM), .slow = true },
 	// 8.19 for a document that is not an object.
 	{ STATUS(500), .type = "not_x_content_exception", THEN(DEAD) },
-	// Primary away, too few active copies (503), a node in trouble.
-	{ CLASS(5), THEN(RETRY_ITEM) },
+	// Primary away, too few active copies (503), a node in trouble, a document that breaks its pipeline (500).
+	{ CLASS(5), THEN(SERVER) },
 	// Not seen yet: an end to it must come, but not at once.
 	{ .low = INT32_MIN, .high = INT32_MAX, THEN(ATTEMPT) },
 };
@@ -257,6 +257,8 @@ const char *verdict_name(enum verdict v)
 		[VERDICT_SUPERSEDED] = "superseded",
 		[VERDICT_RETRY_ITEM] = "retry_item",
 		[VERDICT_ATTEMPT] = "attempt",
+		[VERDICT_ASIDE] = "aside",
+		[VERDICT_SERVER] = "server",
 		[VERDICT_RETRY_REQUEST] = "retry_request",
 		[VERDICT_PAUSE_INDEX] = "pause_index",
 		[VERDICT_PAUSE_ALL] = "pause_all",

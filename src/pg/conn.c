@@ -5,6 +5,7 @@
 //      +------- down --------+--------------+------------------+
 #include "pg/conn.h"
 
+#include "base/attr.h"
 #include "base/mem.h"
 #include "pg/hosts.h"
 #include "pg/sslmode.h"
@@ -283,15 +284,34 @@ void conn_resume(struct conn *c)
 	ev_feed_event(c->loop, &c->io, EV_READ);
 }
 
-// A data exception quotes the value, and the author of a RAISE whatever he likes: it may be a piece of a document, and
-// what is said here goes to logs. A RAISE may have any SQLSTATE, but always comes from one function of PL/pgSQL. The one
-// of sieve.sql has 42000 and quotes nothing.
-static bool quotes_data(const PGresult *res, const char *state)
+// What is said here goes to logs, and must not quote a document. These classes only speak of the server, the session and
+// the names in a statement; others (a value that is no number, an external function) may quote data.
+static bool speaks_of_the_server(const char *state, const PGresult *res)
 {
-	const char *function = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
-	bool raised = function && strcmp(function, "exec_stmt_raise") == 0;
+	static const char *const classes[] = { "00", "08", "0A", "21", "23", "25", "26", "28", "3D",
+					       "3F", "40", "53", "54", "55", "57", "58", "XX" };
 
-	return state && (strncmp(state, "22", 2) == 0 || (raised && strcmp(state, "42000") != 0));
+	// Without a place in the statement it is about a name or a syntax that came out of the data.
+	if (strncmp(state, "42", 2) == 0)
+		return strcmp(state, "42501") == 0 || PQresultErrorField(res, PG_DIAG_STATEMENT_POSITION);
+	for (size_t i = 0; i < array_len(classes); i++) {
+		if (strncmp(state, classes[i], 2) == 0)
+			return true;
+	}
+	return false;
+}
+
+// A RAISE has whatever SQLSTATE and words its author likes, but always comes from one function of PL/pgSQL. That of our
+// own sieve.sql, a DO block, quotes nothing.
+static bool may_quote_data(const PGresult *res, const char *state)
+{
+	static const char ours[] = "PL/pgSQL function inline_code_block ";
+	const char *function = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
+	const char *context = PQresultErrorField(res, PG_DIAG_CONTEXT);
+
+	if (function && strcmp(function, "exec_stmt_raise") == 0)
+		return !context || strncmp(context, ours, strlen(ours)) != 0;
+	return state && !speaks_of_the_server(state, res);
 }
 
 static void note_error(struct conn *c, const PGresult *res)
@@ -306,7 +326,7 @@ static void note_error(struct conn *c, const PGresult *res)
 		return;
 	c->result.ok = false;
 	c->result.failed_step = c->step;
-	if (quotes_data(res, state))
+	if (may_quote_data(res, state))
 		err_set(e, ERR_REFUSED,
 			"an expression, a function or a trigger fails on the data of a row (SQLSTATE %s); the words may quote it, "
 			"and are in PostgreSQL's log",

@@ -82,7 +82,7 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 	const struct entry *e = batch_entry(b, i);
 	const struct trouble *t = batch_trouble(b, i);
 	json_t *wait = json_null(), *error = json_object(), *row = json_object();
-	bool counted = e->verdict != VERDICT_FUTURE && e->verdict != VERDICT_RETRY_REQUEST;
+	bool counted = e->verdict != VERDICT_FUTURE && e->verdict != VERDICT_ASIDE;
 
 	if (e->fate == FATE_WAITING && !counted)
 		wait = json_integer(e->verdict == VERDICT_FUTURE || pace->cap_ms > OTHERS_FIRST_MS

@@ -50,6 +50,7 @@ struct keeper {
 	int64_t above;              // where the next batch of the purge begins
 	int64_t deleted;            // in this round
 	bool forbidden;             // the role may not delete
+	bool stuck;                 // said that the purge fails
 	int64_t purge_ms, count_ms; // when they are due
 	int64_t begun_ms;           // of the script that runs
 	int failed_counts;          // in a row
@@ -218,6 +219,11 @@ static void purge_ended(struct keeper *k, bool ok)
 
 	k->above = more ? k->purge.last : PURGE_FROM_START;
 	k->purge_ms = clock_boot_ms() + (more ? PURGE_PAUSE_MS : r->config->retention_interval);
+	if (!ok && k->stuck)
+		return;
+	if (ok && k->stuck)
+		log_info("purge_works", kv_str("table", r->config->outbox_table));
+	k->stuck = !ok;
 	if (!ok) {
 		k->forbidden = strcmp(k->error.sqlstate, "42501") == 0;
 		health_trouble(r, TROUBLE_PURGE, "purge_failed", k->error.text);

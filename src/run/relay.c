@@ -77,6 +77,8 @@ static bool may_be_done(struct relay *r)
 // An index whose wait is over gets its next events as a probe: they lie behind the bounds.
 static void probe_paused_indexes(struct relay *r, int64_t now_ms)
 {
+	if (r->paused.count > 0)
+		relay_forget_idle_indexes(r);
 	if (!paused_due(&r->paused, now_ms))
 		return;
 	lanes_forget_bounds(&r->lanes);

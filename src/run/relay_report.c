@@ -7,6 +7,7 @@
 #include "run/worker.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 // Longest pause between two attempts to reach a server that does not answer at all.
@@ -17,6 +18,10 @@
 #define EMPTY_LOOKS_MIN 3
 // So many counts without the wake-up that was sent: none will come.
 #define UNHEARD_MAX 3
+// So many claims in a row met a 429: load that passes is nobody's business.
+#define REFUSALS_SAID 5
+// So long after its wait was over nothing was heard of a paused index.
+#define INDEX_IDLE_MS 300000
 #define READ_ONLY "the server is read-only, a standby?"
 
 // Closes a circuit; the end of an outage is said with its length. Returns true for the first word ever of something that
@@ -298,14 +303,44 @@ bool relay_index_at_fault(struct relay *r, const char *index, const char *type, 
 	return true;
 }
 
-void relay_index_works(struct relay *r, const char *index, size_t len)
+void relay_index_works(struct relay *r, const char *index, size_t len, const struct circuit *was)
 {
 	char name[256];
 
 	snprintf(name, sizeof(name), "%.*s", (int)len, index);
-	log_info("index_resumed", kv_str("index", name));
+	log_info("index_resumed", kv_str("index", name),
+		 kv_int("seconds", (clock_boot_ms() - was->opened_ms) / 1000),
+		 kv_int("failures", was->failures));
 	lanes_forget_bounds(&r->lanes);
 	pace_wake(&r->pace);
+}
+
+void relay_forget_idle_indexes(struct relay *r)
+{
+	char *name = paused_take_idle(&r->paused, clock_boot_ms(), INDEX_IDLE_MS);
+
+	if (name)
+		log_info("index_resumed", kv_str("index", name), kv_str("reason", "no event of it is left"));
+	free(name);
+}
+
+void relay_items_refused(struct relay *r)
+{
+	circuit_failed(&r->items, clock_boot_ms(), -1, &r->rng);
+	if (r->items.failures != REFUSALS_SAID)
+		return;
+	health_trouble(r, TROUBLE_BUSY, "elasticsearch_busy", "events are refused for now (429)");
+	log_warn("elasticsearch_busy",
+		 kv_str("error", "events are refused for now (429): more than it can take"),
+		 kv_str("then", "they stay pending; less is sent, more slowly"));
+}
+
+void relay_items_taken(struct relay *r)
+{
+	if (r->items.open && r->items.failures >= REFUSALS_SAID)
+		say_back(&r->items, "elasticsearch_back");
+	else
+		circuit_succeeded(&r->items);
 }
 
 void relay_left_known(struct relay *r, bool left)

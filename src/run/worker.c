@@ -191,6 +191,8 @@ static void on_done(void *arg, const struct script_result *result)
 	case W_SIEVING:
 		if (w->state == W_SETTLING)
 			check_marks(w, &copy);
+		if (w->state == W_SIEVING && outbox_committed(&copy))
+			relay_sieved(w->relay, w->sieved);
 		if (outbox_committed(&copy))
 			worker_dispatch(w, E_SETTLED);
 		else

@@ -56,6 +56,7 @@ void worker_act_sieve(struct worker *w)
 	struct claim claim;
 
 	w->sieve = w->committed = false;
+	w->sieved = 0;
 	lanes_plan_narrow(&w->plan, w->lanes);
 	describe_claim(w, &claim, paused);
 	claim.lanes_wanted = LANES;
@@ -136,7 +137,7 @@ bool worker_on_row(void *arg, int step, const struct pg_result *res, int row)
 	else if (w->state == W_CHECKING)
 		w->left = value_get_bool(res, row, 0);
 	else if (w->state == W_SIEVING && step == SIEVE_STEP_COUNT)
-		relay_sieved(w->relay, value_get_int(res, row, 0));
+		w->sieved = value_get_int(res, row, 0);
 	else if (w->state == W_CLAIMING && step == CLAIM_STEP_LANES)
 		lanes_known(w, res, row);
 	else if (step == CLAIM_STEP_ROWS && (w->state == W_CLAIMING || w->state == W_DISCARDING))
@@ -195,15 +196,20 @@ static void observe_delivery(const struct worker *w)
 {
 	struct metrics *m = &w->relay->health.metrics;
 
+	int64_t last_us = 0;
+
 	for (size_t i = 0; i < batch_count(w->batch); i++) {
 		const struct entry *e = batch_entry(w->batch, i);
-		int64_t took_us = w->answered_us - e->created_us;
+		int64_t took_us = e->answered_us - e->created_us;
 
-		if (e->fate == FATE_DELIVERED && e->created_us != 0)
+		if (e->fate != FATE_DELIVERED)
+			continue;
+		last_us = e->answered_us > last_us ? e->answered_us : last_us;
+		if (e->created_us != 0)
 			metrics_observe(m, METRIC_DELIVERY, took_us > 0 ? (double)took_us / 1e6 : 0);
 	}
-	if (batch_fates(w->batch, FATE_DELIVERED) > 0)
-		metrics_set(m, METRIC_LAST_DELIVERY, 0, (double)w->answered_us / 1e6);
+	if (last_us > 0)
+		metrics_set(m, METRIC_LAST_DELIVERY, 0, (double)last_us / 1e6);
 }
 
 void worker_claim_ended(struct worker *w, bool committed)
@@ -236,9 +242,9 @@ void worker_claim_ended(struct worker *w, bool committed)
 	if (r->once && w->rows == 0 && w->plan.count == LANES && conn_is_up(w->conn))
 		r->maybe_done = true;
 	if (w->impatient)
-		circuit_failed(&r->items, clock_boot_ms(), -1, &r->rng);
+		relay_items_refused(r);
 	else if (w->rows > 0)
-		circuit_succeeded(&r->items);
+		relay_items_taken(r);
 	batch_reset(w->batch);
 	buf_trim(&w->body, (size_t)r->pace.limits.bytes_max * 2);
 }

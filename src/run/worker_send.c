@@ -16,6 +16,7 @@
 #define LONE_REFUSALS_OF_A_CLAIM 16
 // A connection that breaks under a body of this size or more may be a proxy's limit.
 #define LARGE_BODY (1024 * 1024)
+#define SERVER_ERRORS_NOTED 64
 
 void worker_act_probe(struct worker *w)
 {
@@ -72,9 +73,13 @@ static void index_fault(struct worker *w, size_t entry, const char *type, const 
 static void index_works(struct worker *w, size_t entry)
 {
 	struct slice index = batch_index(w->batch, entry);
+	struct circuit was;
 
-	if (paused_remove(&w->relay->paused, index.p, index.n))
-		relay_index_works(w->relay, index.p, index.n);
+	if (w->relay->suspects.waiting > 0)
+		suspects_index_works(&w->relay->suspects, index);
+	if (!paused_remove(&w->relay->paused, index.p, index.n, &was))
+		return;
+	relay_index_works(w->relay, index.p, index.n, &was);
 }
 
 // "Something newer is there" is only believed of a version that this table did draw; whether it drew it for this document
@@ -117,18 +122,79 @@ static void judge_item(void *arg, size_t position, const struct bulk_item *item)
 	batch_judge(w->batch, entry, j.verdict);
 	if (j.verdict == VERDICT_DONE || j.verdict == VERDICT_SUPERSEDED) {
 		w->accepted_any = true;
-		if (w->relay->paused.count > 0)
+		batch_set_answered(w->batch, entry, w->answered_us);
+		if (w->relay->paused.count > 0 || w->relay->suspects.waiting > 0)
 			index_works(w, entry);
 	} else if (j.verdict == VERDICT_FUTURE) {
 		batch_set_trouble(w->batch, entry, item->status, "version_from_the_future", item->reason);
 	} else if (j.verdict == VERDICT_DEAD || j.verdict == VERDICT_ATTEMPT) {
 		batch_set_trouble(w->batch, entry, item->status, item->type, item->reason);
-	} else if (j.verdict == VERDICT_PAUSE_INDEX || !j.slow) {
-		// A server error without a load signal is that index's trouble (a primary that is not there).
+	} else if (j.verdict == VERDICT_SERVER) {
+		// Of thousands the first ones do: the others come again.
+		if (w->server_errors++ < SERVER_ERRORS_NOTED)
+			batch_set_trouble(w->batch, entry, item->status, item->type, item->reason);
+	} else if (j.verdict == VERDICT_PAUSE_INDEX) {
 		index_fault(w, entry, item->type, item->reason);
 	} else {
 		w->impatient = true;
 	}
+}
+
+static bool same(struct slice a, struct slice b)
+{
+	return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
+}
+
+// Was any event of this index accepted by the same answer?
+static bool accepted_with(const struct worker *w, struct slice index)
+{
+	for (size_t p = 0; p < w->range.to - w->range.from; p++) {
+		size_t entry = batch_sent_entry(w->batch, &w->range, p);
+		enum verdict v = batch_entry(w->batch, entry)->verdict;
+
+		if ((v == VERDICT_DONE || v == VERDICT_SUPERSEDED) &&
+		    same(batch_index(w->batch, entry), index))
+			return true;
+	}
+	return false;
+}
+
+// The index works, so it is the event: its document, which breaks a pipeline (an attempt is counted, and an end comes), or
+// its shard, which is away (503: nobody's fault, but its index must not wait with it).
+static void blame_event(struct worker *w, size_t entry)
+{
+	const struct trouble *t = batch_trouble(w->batch, entry);
+
+	if (t)
+		batch_judge(w->batch, entry, t->status == 503 ? VERDICT_ASIDE : VERDICT_ATTEMPT);
+}
+
+// All items are known: are the events to blame that met a server error, or their index? The server's words stay out of
+// the log: a bulk request that names its shard quotes the documents.
+static void judge_server_errors(struct worker *w)
+{
+	struct slice known = { 0 };
+	bool works = false;
+
+	for (size_t p = 0; w->server_errors > 0 && p < w->range.to - w->range.from; p++) {
+		size_t entry = batch_sent_entry(w->batch, &w->range, p);
+		const struct entry *e = batch_entry(w->batch, entry);
+		struct slice index = batch_index(w->batch, entry);
+		const struct trouble *t = batch_trouble(w->batch, entry);
+
+		if (e->verdict != VERDICT_SERVER)
+			continue;
+		if (!known.p || !same(known, index)) {
+			known = index;
+			works = accepted_with(w, index);
+		}
+		if (works || suspects_again(&w->relay->suspects, e->id, index))
+			blame_event(w, entry);
+		else
+			index_fault(w, entry, t ? t->type : "",
+				    "a server error; its words stand in the server's log");
+	}
+	w->server_errors = 0;
 }
 
 static void describe_failure(const struct http_reply *reply, const struct bulk_error *error, char *out,
@@ -271,7 +337,7 @@ static bool put_aside(struct worker *w, const struct http_reply *reply, const st
 	w->broken = true;
 	again = breaks_again(w->relay, batch_entry(w->batch, entry)->id);
 	describe_failure(reply, error, w->refusal, sizeof(w->refusal));
-	batch_judge(w->batch, entry, again ? VERDICT_ATTEMPT : VERDICT_RETRY_REQUEST);
+	batch_judge(w->batch, entry, again ? VERDICT_ATTEMPT : VERDICT_ASIDE);
 	batch_set_trouble(w->batch, entry, 0, "connection_broken", w->refusal);
 	return true;
 }
@@ -291,6 +357,7 @@ static struct judgement judge_request(struct worker *w, const struct http_reply 
 	};
 
 	w->slow = false;
+	w->server_errors = 0;
 	if (!facts.fault && reply->status == 200) {
 		facts.readable = bulk_decode(reply->body, reply->len, events, judge_item, w, &unreadable);
 		if (!facts.readable)
@@ -309,6 +376,7 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 
 	switch (j.verdict) {
 	case VERDICT_DONE:
+		judge_server_errors(w);
 		relay_elasticsearch_works(r);
 		r->accepted++;
 		w->broken = false;
@@ -331,6 +399,8 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 	case VERDICT_SUPERSEDED:
 	case VERDICT_RETRY_ITEM:
 	case VERDICT_ATTEMPT:
+	case VERDICT_ASIDE:
+	case VERDICT_SERVER:
 	case VERDICT_RETRY_REQUEST:
 	case VERDICT_PAUSE_ALL:
 	case VERDICT_SOLO:
@@ -352,7 +422,6 @@ static void observe(struct worker *w, struct judgement j, const struct http_repl
 					    : BULK_FAILED;
 	size_t start, end;
 
-	w->answered_us = clock_wall_us();
 	batch_range_bytes(w->batch, &w->range, &start, &end);
 	metrics_add(m, METRIC_BULK, (int)outcome, 1);
 	metrics_observe(m, METRIC_BULK_SECONDS, (double)reply->took_us / 1e6);
@@ -398,6 +467,7 @@ void worker_on_reply(void *arg, const struct http_reply *reply)
 		worker_dispatch(w, judge_probe(w, reply));
 		return;
 	}
+	w->answered_us = clock_wall_us();
 	j = judge_request(w, reply, &error);
 	observe(w, j, reply);
 	act_on(w, j, reply, &error);

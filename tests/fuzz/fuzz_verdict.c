@@ -36,6 +36,10 @@ static void check_item(const struct item_facts *f)
 	case VERDICT_ATTEMPT:
 	case VERDICT_PAUSE_INDEX:
 		break;
+	case VERDICT_SERVER:
+		check(f->status >= 500 && f->status <= 599);
+		break;
+	case VERDICT_ASIDE:
 	case VERDICT_NONE:
 	case VERDICT_RETRY_REQUEST:
 	case VERDICT_PAUSE_ALL:

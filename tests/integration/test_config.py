@@ -306,6 +306,15 @@ class TestSecrets:
         assert "password in a flag" in complaint(done, USAGE)
         assert self.PASSWORD not in done.stderr
 
+    @pytest.mark.parametrize("dsn", ["postgresql://me:100%{}@localhost/shop", "host=localhost password=my {}",
+                                     "postgresql://me:p@{}@localhost/shop", "password='{}", "host=localhost {}"])
+    def test_a_dsn_that_cannot_be_read_is_not_quoted(self, command: Command, dsn: str) -> None:
+        """libpq would say what it did not understand, which is a piece of the password."""
+        for words in (("run",), ("status",), ("init",)):
+            done = command(*words, postgres_dsn=dsn.format(self.PASSWORD), elasticsearch_url="http://localhost:1")
+            assert "postgres.dsn is not understood" in complaint(done, CONFIG)
+            assert self.PASSWORD not in done.stdout + done.stderr
+
     @pytest.mark.parametrize("url", ["http://me:{}@localhost:9200", "https://{}@localhost"])
     def test_no_password_in_the_url(self, command: Command, url: str) -> None:
         file = f"[postgres]\ndsn = dbname=shop\n[elasticsearch]\nurl = {url.format(self.PASSWORD)}\n"

@@ -35,6 +35,7 @@ TYPED_BY = {
     "docs/MIGRATING.md": "test_migrating.py",
     "docs/OPERATING.md": "test_operating.py",
     "docs/RUNBOOK.md": "test_runbook.py",
+    "docs/TRACKING.md": "test_tracking_doc.py",
 }
 GENERATED = {"docs/STATE-MACHINES.md": ["config", "fsm"]}
 

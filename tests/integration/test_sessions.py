@@ -83,6 +83,11 @@ class TestKeeper:
             wait_until(lambda: admin.metric("outboxd_backlog_age_seconds") < 2, 10, "counts to go on")
             assert admin.ask("/dead").status == 200
             assert not db.value("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'DELETE FROM'"
+            wait_until(lambda: db.value(waits), 30, "the next try", every=0.05)
+            wait_until(lambda: not db.value(waits), 30, "its end")
+        purging.wait_log("purge_works", timeout=30)
+        assert len(purging.logs("purge_failed")) == 1
         purging.wait_log("purged", timeout=30)
 
     def test_a_purge_whose_session_is_lost_is_not_next_again(self, purging: Any, db: Database, admin: Admin) -> None:

@@ -37,6 +37,15 @@ class TestTraces:
         assert db.value("SELECT error->>'trace' FROM outbox") == trace
         assert done.logs("events_dead")[0]["trace"] == trace
 
+    def test_a_row_whose_mapping_fails_keeps_it(self, db: Database, outboxd: OutboxdFactory) -> None:
+        with ScriptedElastic() as elastic:
+            relay = outboxd(elasticsearch_url=elastic.url, outbox_trace="o.event", outbox_routing="(o.data->>'n')::int::text")
+            init(outboxd())
+            db.execute("INSERT INTO outbox (event, aggregate_type, aggregate_id, data) VALUES "
+                       "('good', 'p', '1', '{}'), ('00-ab-01', 'p', '2', '{\"n\": \"x\"}'), ('a b', 'p', '3', '{\"n\": \"x\"}')")
+            drain(relay, expect=65)
+        assert db.execute("SELECT error->>'trace' FROM outbox WHERE dead_at IS NOT NULL ORDER BY id") == [("00-ab-01",), (None,)]
+
     @pytest.mark.parametrize("trace", ["a\r\nX-Evil: 1", "", " ", "x" * 300, "ümlaut", "a b"])
     def test_what_is_no_trace_forges_no_header(self, db: Database, outboxd: OutboxdFactory, trace: str) -> None:
         with ScriptedElastic() as elastic:

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -150,6 +151,27 @@ static int64_t wait_of(const struct paused_indexes *p, const char *name)
 	return -1;
 }
 
+static void an_index_of_which_nothing_comes_any_more_is_forgotten(void **state)
+{
+	struct paused_indexes p = { 0 };
+	struct rng rng = seeded();
+	char *name;
+
+	(void)state;
+	add(&p, "a", 0, &rng);
+	add(&p, "b", 5000, &rng);
+	assert_null(paused_take_idle(&p, wait_of(&p, "a") + 999, 1000));
+	name = paused_take_idle(&p, wait_of(&p, "a") + 1000, 1000);
+	assert_string_equal(name, "a");
+	free(name);
+	assert_int_equal(p.count, 1);
+	assert_null(paused_take_idle(&p, wait_of(&p, "b") + 999, 1000));
+	// It failed again: it waits anew.
+	add(&p, "b", wait_of(&p, "b") + 999, &rng);
+	assert_null(paused_take_idle(&p, wait_of(&p, "b") + 999, 1000));
+	paused_done(&p);
+}
+
 static void an_index_is_paused_until_its_wait_is_over(void **state)
 {
 	struct paused_indexes p = { 0 };
@@ -216,14 +238,15 @@ static void names_are_compared_whole(void **state)
 	(void)state;
 	for (size_t i = 0; i < array_len(cases); i++) {
 		struct paused_indexes p = { 0 };
+		struct circuit was;
 		struct rng rng = seeded();
 
 		add(&p, "products", 0, &rng);
 		add(&p, "other", 0, &rng);
-		assert_int_equal(paused_remove(&p, cases[i].name, cases[i].len), cases[i].removed);
+		assert_int_equal(paused_remove(&p, cases[i].name, cases[i].len, &was), cases[i].removed);
 		assert_int_equal(is_paused(&p, "products", 0), !cases[i].removed);
 		assert_true(is_paused(&p, "other", 0));
-		assert_false(cases[i].removed && paused_remove(&p, cases[i].name, cases[i].len));
+		assert_false(cases[i].removed && paused_remove(&p, cases[i].name, cases[i].len, &was));
 		paused_done(&p);
 	}
 }
@@ -231,6 +254,7 @@ static void names_are_compared_whole(void **state)
 static void a_full_list_says_so(void **state)
 {
 	struct paused_indexes p = { 0 };
+	struct circuit was;
 	struct rng rng = seeded();
 	const char *names[PAUSED_INDEXES_MAX];
 	char name[32];
@@ -247,7 +271,7 @@ static void a_full_list_says_so(void **state)
 	assert_false(add(&p, "index40", 500000, &rng));
 	assert_int_equal(p.count, PAUSED_INDEXES_MAX);
 	assert_int_equal(paused_names(&p, 0, names), PAUSED_INDEXES_MAX);
-	assert_true(paused_remove(&p, "index7", 6));
+	assert_true(paused_remove(&p, "index7", 6, &was));
 	assert_false(paused_is_full(&p, "one-more"));
 	assert_true(add(&p, "one-more", 500000, &rng));
 	for (int i = 0; i < PAUSED_INDEXES_MAX; i++) {
@@ -260,6 +284,7 @@ static void a_full_list_says_so(void **state)
 static void the_next_probe_is_the_nearest(void **state)
 {
 	struct paused_indexes p = { 0 };
+	struct circuit was;
 	struct rng rng = seeded();
 	int64_t near, far;
 
@@ -271,7 +296,7 @@ static void the_next_probe_is_the_nearest(void **state)
 	far = wait_of(&p, "far");
 	assert_int_equal(paused_next_probe(&p, 0), near);
 	assert_int_equal(paused_next_probe(&p, near), far); // what is due already waits for nothing
-	assert_true(paused_remove(&p, "far", 3));
+	assert_true(paused_remove(&p, "far", 3, &was));
 	assert_int_equal(paused_next_probe(&p, near), wait_of(&p, "farther"));
 	paused_done(&p);
 }
@@ -283,6 +308,7 @@ int main(void)
 		cmocka_unit_test(open_from_the_start_is_not_an_outage),
 		cmocka_unit_test(one_probe_at_a_time_after_the_wait),
 		cmocka_unit_test(waits_grow_until_success),
+		cmocka_unit_test(an_index_of_which_nothing_comes_any_more_is_forgotten),
 		cmocka_unit_test(an_index_is_paused_until_its_wait_is_over),
 		cmocka_unit_test(a_wait_that_is_over_is_told_once),
 		cmocka_unit_test(names_are_compared_whole),

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// A server error (5xx) of one event says too little: its index may be in trouble, or the event's own document may break
+// a pipeline. Whoever fails again after others of its index were accepted is to blame itself.
+#ifndef OUTBOXD_CORE_SUSPECTS_H
+#define OUTBOXD_CORE_SUSPECTS_H
+
+#include "core/row.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SUSPECTS_MAX 64
+
+struct suspects {
+	unsigned added;   // the oldest one makes room
+	unsigned waiting; // not cleared: who accepts events need only ask while there are any
+	struct suspect {
+		int64_t id;
+		uint64_t index; // hash of its name
+		bool cleared;   // the index is: others of it were accepted since
+	} item[SUSPECTS_MAX];
+};
+
+// The event failed, and nothing else of its index was accepted with it. True: others were, since it failed the
+// last time.
+bool suspects_again(struct suspects *s, int64_t id, struct slice index);
+void suspects_index_works(struct suspects *s, struct slice index);
+
+#endif

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// `outboxd track`: triggers that write the events of a table, for applications that cannot.
+#ifndef OUTBOXD_PG_TRACK_H
+#define OUTBOXD_PG_TRACK_H
+
+#include "base/config.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+// NULL = not given.
+struct track {
+	const char *table, *index;
+	const char *key;       // a unique column instead of the primary key
+	const char *view;      // whose row, or column `document`, is the document
+	const char *columns;   // "a,b": the document has no others, and only their changes are events
+	const char *condition; // over the row t; what does not fulfil it is not in the index
+	const char *touches; // "child.column,...": the column names the row of `table` that its changes touch
+	bool truncate_deletes; // TRUNCATE is a delete of each document, instead of an error
+	bool always;           // also what a subscription applies
+};
+
+// Replaces what was there for this table and index. Says on `out` what it did, with `print` only the statements.
+bool track_install(const struct config *config, const struct track *t, bool print, FILE *out,
+		   struct err *e) must_check;
+// `index` NULL: from all indexes. Nothing to remove is an error.
+bool track_remove(const struct config *config, const char *table, const char *index, FILE *out,
+		  struct err *e) must_check;
+
+#endif

@@ -1,0 +1,8 @@
+-- Once for each statement, with all its rows.
+CREATE TRIGGER "{trigger}_insert" AFTER INSERT ON {on} REFERENCING NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION {calls}();
+CREATE TRIGGER "{trigger}_update" AFTER UPDATE ON {on} REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION {calls}();
+CREATE TRIGGER "{trigger}_delete" AFTER DELETE ON {on} REFERENCING OLD TABLE AS old_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION {calls}();
+CREATE TRIGGER "{trigger}_truncate" {when_truncated} TRUNCATE ON {on} FOR EACH STATEMENT EXECUTE FUNCTION {calls}()

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include "pg/track.h"
+
+#include "cmd/command.h"
+#include "cmd/table.h"
+#include "pg/desk.h"
+#include "pg/sql.h"
+#include "pg/sync.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool list(const struct call *call, struct err *e)
+{
+	struct desk *d = desk_open(call->config, e);
+	struct pg_result *res = d ? desk_query(d, sql_query_tracked, NULL, 0, e) : NULL;
+
+	if (res && (sync_rows(res) > 0 || call->json))
+		table_print(res, call->json);
+	else if (res)
+		puts("no table is tracked");
+	sync_free(res);
+	desk_close(d);
+	return res != NULL;
+}
+
+static bool install(const struct call *call, struct err *e)
+{
+	const char *truncate = call->truncate ? call->truncate : "refuse";
+	const struct track t = {
+		.table = call->words[0],
+		.index = call->index,
+		.key = call->key,
+		.view = call->view,
+		.columns = call->columns,
+		.condition = call->when,
+		.touches = call->touches,
+		.truncate_deletes = strcmp(truncate, "delete") == 0,
+		.always = call->always,
+	};
+
+	if (!call->index)
+		return err_set(e, ERR_USAGE, "track %s: name its index (--index)", t.table);
+	if (!t.truncate_deletes && strcmp(truncate, "refuse") != 0)
+		return err_set(e, ERR_USAGE, "--truncate: \"%s\" is neither refuse nor delete", truncate);
+	if (call->config->outbox_preset != PRESET_DOCUMENT)
+		return err_set(
+			e, ERR_CONFIG,
+			"track: needs outbox.preset = document, whose newest event of a document is its state");
+	return track_install(call->config, &t, call->print, stdout, e);
+}
+
+int cmd_track(const struct call *call, struct err *e)
+{
+	bool ok = false;
+
+	if (call->word_count == 0 && call->remove)
+		ok = err_set(e, ERR_USAGE, "track --remove: name the table");
+	else if (call->word_count == 0)
+		ok = list(call, e);
+	else if (call->remove)
+		ok = track_remove(call->config, call->words[0], call->index, stdout, e);
+	else
+		ok = install(call, e);
+	return ok ? 0 : err_exit_code(e->kind);
+}

@@ -1,0 +1,378 @@
+"""`outboxd track`: what triggers write is what the table holds, whatever is done to it."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import OutboxdFactory
+from helpers import init
+
+from harness import Completed, Database, Outboxd, wait_until
+
+PRODUCTS = "CREATE TABLE products (id bigint PRIMARY KEY, name text, price numeric, on_sale boolean NOT NULL DEFAULT true)"
+
+
+@pytest.fixture
+def cli(db: Database, outboxd: OutboxdFactory) -> Outboxd:
+    daemon = outboxd()
+    init(daemon)
+    db.execute(PRODUCTS)
+    return daemon
+
+
+def track(cli: Outboxd, *words: str) -> Completed:
+    done = cli.run("track", *words)
+    assert done.exit_code == 0, done.stderr
+    return done
+
+
+def events(db: Database) -> list[tuple[Any, ...]]:
+    """What was written since the last call."""
+    return list(db.execute("WITH taken AS (DELETE FROM outbox RETURNING *) SELECT event, aggregate_type, aggregate_id, data "
+                           "FROM taken ORDER BY id"))
+
+
+def index(db: Database, name: str = "products") -> dict[str, Any]:
+    """What an index holds after all events: for each document its newest one."""
+    rows = db.execute("SELECT DISTINCT ON (aggregate_id) aggregate_id, data FROM outbox WHERE aggregate_type = %s "
+                      "ORDER BY aggregate_id, id DESC", [name])
+    return {id: data for id, data in rows if data is not None}
+
+
+def table(db: Database, document: str = "to_jsonb(t)", rows: str = "products t") -> dict[str, Any]:
+    return dict(db.execute(f"SELECT id::text, {document} FROM {rows}"))
+
+
+BOTH = pytest.mark.parametrize("always", [[], ["--always"]], ids=["statement", "row"])
+
+
+@BOTH
+class TestEvents:
+    @pytest.fixture(autouse=True)
+    def tracked(self, cli: Outboxd, always: list[str]) -> None:
+        track(cli, "products", "--index", "products", *always)
+
+    def test_each_change_is_an_event(self, db: Database) -> None:
+        db.execute("INSERT INTO products VALUES (1, 'lamp', 10.50)")
+        assert events(db) == [("insert", "products", "1", {"id": 1, "name": "lamp", "price": 10.5, "on_sale": True})]
+        db.execute("UPDATE products SET price = 11")
+        assert events(db) == [("update", "products", "1", {"id": 1, "name": "lamp", "price": 11, "on_sale": True})]
+        db.execute("UPDATE products SET price = price")
+        assert events(db) == []
+        db.execute("UPDATE products SET id = 2")
+        assert events(db) == [("update", "products", "1", None),
+                              ("update", "products", "2", {"id": 2, "name": "lamp", "price": 11, "on_sale": True})]
+        db.execute("DELETE FROM products")
+        assert events(db) == [("delete", "products", "2", None)]
+
+    def test_copy_and_upsert(self, db: Database) -> None:
+        with db.connect() as connection, connection.cursor() as cursor, cursor.copy("COPY products (id, name) FROM STDIN") as copy:
+            for n in range(100):
+                copy.write_row((n, "x"))
+        db.execute("INSERT INTO products SELECT n, 'y' FROM generate_series(50, 149) n ON CONFLICT (id) DO UPDATE SET name = 'y'")
+        assert index(db) == table(db)
+        assert db.value("SELECT count(*) FROM outbox") == 200
+
+    def test_keys_that_swap(self, db: Database) -> None:
+        db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 4) n")
+        db.execute("ALTER TABLE products ADD UNIQUE (name)")
+        db.execute("ALTER TABLE products DROP CONSTRAINT products_pkey; CREATE UNIQUE INDEX ON products (id)")
+        db.execute("UPDATE products SET id = id + 10; UPDATE products SET id = id - 10")
+        db.execute("ALTER TABLE products ADD COLUMN note text")
+        with db.connect() as connection:
+            connection.execute("BEGIN")
+            for old, new in ((1, 99), (2, 1), (99, 2)):
+                connection.execute("UPDATE products SET id = %s WHERE id = %s", [new, old])
+            connection.execute("COMMIT")
+        assert index(db) == table(db) | {id: index(db)[id] for id in ("3", "4")}
+
+    def test_a_statement_that_is_rolled_back(self, db: Database) -> None:
+        with db.connect() as connection:
+            connection.execute("BEGIN")
+            connection.execute("INSERT INTO products VALUES (1, 'x')")
+            connection.execute("SAVEPOINT s")
+            connection.execute("INSERT INTO products VALUES (2, 'x')")
+            connection.execute("ROLLBACK TO s")
+            connection.execute("COMMIT")
+        assert index(db) == table(db) and set(index(db)) == {"1"}
+
+    def test_truncate_is_refused(self, db: Database) -> None:
+        db.execute("INSERT INTO products VALUES (1, 'x')")
+        with pytest.raises(psycopg.errors.RaiseException, match="products is tracked by outboxd") as refused:
+            db.execute("TRUNCATE products")
+        assert "--truncate delete" in (refused.value.diag.message_hint or "")
+        assert index(db) == table(db) != {}
+
+    def test_who_may_not_write_the_outbox_may_change_the_table(self, db: Database) -> None:
+        db.execute("DROP ROLE IF EXISTS tracked_app; CREATE ROLE tracked_app LOGIN; GRANT ALL ON products TO tracked_app")
+        try:
+            with db.connect() as connection:
+                connection.execute("SET ROLE tracked_app")
+                # It would catch the events, if names were looked up as this session does.
+                connection.execute("CREATE TEMP TABLE outbox (event text, aggregate_type text, aggregate_id text, data jsonb); "
+                                   "CREATE TEMP TABLE products (id bigint)")
+                connection.execute("INSERT INTO public.products VALUES (1, 'x')")
+                connection.execute("UPDATE public.products SET name = 'y'")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute("CREATE TRIGGER mine AFTER INSERT ON products FOR EACH ROW "
+                                       "EXECUTE FUNCTION public.outbox_track_products_products()")
+            assert index(db) == table(db) != {}
+        finally:
+            db.execute("DROP OWNED BY tracked_app; DROP ROLE tracked_app")
+
+
+@BOTH
+def test_only_some_columns(db: Database, cli: Outboxd, always: list[str]) -> None:
+    track(cli, "products", "--index", "products", "--columns", "name, price", *always)
+    db.execute("INSERT INTO products VALUES (1, 'lamp', 10.50)")
+    assert events(db) == [("insert", "products", "1", {"id": 1, "name": "lamp", "price": 10.5})]
+    db.execute("UPDATE products SET on_sale = false")
+    assert events(db) == []
+    db.execute("UPDATE products SET on_sale = true, name = 'torch'")
+    assert events(db) == [("update", "products", "1", {"id": 1, "name": "torch", "price": 10.5})]
+
+
+@BOTH
+def test_only_some_rows(db: Database, cli: Outboxd, always: list[str]) -> None:
+    """What comes to fulfil the condition comes into the index, what ceases to leaves it."""
+    track(cli, "products", "--index", "products", "--when", "t.on_sale AND t.name <> 'secret'", *always)
+    db.execute("INSERT INTO products VALUES (1, 'lamp', 1, false), (2, 'torch', 1, true), (3, NULL, 1, true)")
+    assert [(event, id) for event, _, id, _ in events(db)] == [("insert", "2")]
+    db.execute("UPDATE products SET price = 2")
+    assert [(id, data and data["price"]) for _, _, id, data in events(db)] == [("2", 2)]
+    db.execute("UPDATE products SET on_sale = NOT on_sale")
+    assert [(id, data is None) for _, _, id, data in events(db)] == [("1", False), ("2", True)]
+    db.execute("UPDATE products SET id = id + 10")
+    assert [(id, data is None) for _, _, id, data in events(db)][:2] == [("1", True), ("11", False)]
+    db.execute("DELETE FROM products")
+    assert [id for _, _, id, _ in events(db)] == ["11"]
+
+
+def test_truncate_as_deletes(db: Database, cli: Outboxd) -> None:
+    track(cli, "products", "--index", "products", "--truncate", "delete")
+    db.execute("INSERT INTO products SELECT n FROM generate_series(1, 100) n")
+    db.execute("TRUNCATE products")
+    assert index(db) == {} and db.value("SELECT count(*) FROM outbox WHERE event = 'truncate'") == 100
+
+
+def test_partitions(db: Database, cli: Outboxd) -> None:
+    """Also written directly, with columns in another order, attached later, and moved from one to another."""
+    db.execute("CREATE TABLE sales (id bigint, region text, amount numeric, PRIMARY KEY (id, region)) PARTITION BY LIST (region); "
+               "CREATE TABLE sales_eu PARTITION OF sales FOR VALUES IN ('eu')")
+    track(cli, "sales", "--index", "sales", "--key", "id")
+    db.execute("CREATE TABLE sales_us (amount numeric, gone int, region text NOT NULL, id bigint NOT NULL); "
+               "ALTER TABLE sales_us DROP COLUMN gone; ALTER TABLE sales ATTACH PARTITION sales_us FOR VALUES IN ('us')")
+    db.execute("INSERT INTO sales SELECT n, CASE WHEN n % 2 = 0 THEN 'eu' ELSE 'us' END, n FROM generate_series(1, 20) n")
+    db.execute("INSERT INTO sales_us (id, region, amount) VALUES (100, 'us', 5); UPDATE sales_us SET amount = 6 WHERE id = 100")
+    db.execute("UPDATE sales SET region = 'us' WHERE id IN (2, 4)")
+    db.execute("DELETE FROM sales_us WHERE id = 1")
+    assert index(db, "sales") == table(db, rows="sales t")
+
+
+class TestTouches:
+    """A document of three tables."""
+
+    @pytest.fixture(params=[[], ["--always"]], ids=["statement", "row"])
+    def shop(self, db: Database, cli: Outboxd, request: pytest.FixtureRequest) -> None:
+        db.execute("CREATE TABLE variants (sku text PRIMARY KEY, product bigint REFERENCES products ON DELETE CASCADE ON UPDATE CASCADE, "
+                   "price numeric); CREATE TABLE reviews (id bigserial, product bigint REFERENCES products ON DELETE CASCADE "
+                   "ON UPDATE CASCADE, stars int)")
+        db.execute("CREATE VIEW product_documents AS SELECT p.id, jsonb_build_object('name', p.name, "
+                   "'variants', (SELECT jsonb_agg(to_jsonb(v) ORDER BY v.sku) FROM variants v WHERE v.product = p.id), "
+                   "'stars', (SELECT array_agg(stars ORDER BY r.id) FROM reviews r WHERE r.product = p.id)) AS document FROM products p")
+        track(cli, "products", "--index", "products", "--document", "product_documents",
+              "--touches", "variants.product,reviews.product", *request.param)
+
+    def truth(self, db: Database) -> dict[str, Any]:
+        return table(db, "t.document", "product_documents t")
+
+    def test_children(self, db: Database, shop: None) -> None:
+        db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 10) n")
+        db.execute("INSERT INTO variants SELECT 'v' || n, n % 10 + 1, n FROM generate_series(1, 50) n")
+        db.execute("INSERT INTO reviews (product, stars) SELECT n % 10 + 1, n % 5 FROM generate_series(1, 30) n")
+        assert index(db) == self.truth(db)
+        events(db)
+        db.execute("UPDATE variants SET product = 2 WHERE sku = 'v10'")
+        assert [(event, id) for event, _, id, _ in events(db)] == [("touch", "1"), ("touch", "2")]
+        db.execute("INSERT INTO reviews (product, stars) VALUES (NULL, 1)")
+        assert events(db) == []
+
+    def test_cascades(self, db: Database, shop: None) -> None:
+        db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 10) n")
+        db.execute("INSERT INTO variants SELECT 'v' || n, n % 10 + 1, n FROM generate_series(1, 50) n")
+        db.execute("UPDATE products SET id = id + 100 WHERE id > 5")
+        assert index(db) == self.truth(db)
+        db.execute("DELETE FROM products WHERE id IN (1, 2, 106)")
+        assert index(db) == self.truth(db)
+
+    def test_writers_of_one_document_wait_for_each_other(self, db: Database, shop: None) -> None:
+        """Without it both would write a document that lacks what the other one added."""
+        db.execute("INSERT INTO products VALUES (1, 'x')")
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        with db.connect() as first:
+            first.execute("BEGIN")
+            first.execute("INSERT INTO variants VALUES ('a', 1, 1)")
+            second = threading.Thread(target=lambda: db.execute("INSERT INTO reviews (product, stars) VALUES (1, 5)"))
+            second.start()
+            wait_until(lambda: db.value(waiting) == 1, 20, "the second one to wait")
+            first.execute("COMMIT")
+            second.join()
+        assert index(db) == self.truth(db)
+
+    def test_random_writers(self, db: Database, shop: None) -> None:
+        db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 20) n")
+        failures: list[BaseException] = []
+
+        def write(seed: int) -> None:
+            dice = random.Random(seed)
+            statements: list[Callable[[int, int], str]] = [
+                lambda a, b: f"UPDATE products SET name = name || '{a}' WHERE id IN ({a}, {b})",
+                lambda a, b: f"UPDATE products SET id = {b} + 1000 * {seed + 1} WHERE id = {a}",
+                lambda a, b: f"DELETE FROM products WHERE id = {a}",
+                lambda a, b: f"INSERT INTO products VALUES ({a}, 'new') ON CONFLICT (id) DO UPDATE SET name = 'upserted'",
+                lambda a, b: f"INSERT INTO variants SELECT 'w{seed}-' || random(), id, 1 FROM products WHERE id IN ({a}, {b})",
+                lambda a, b: f"UPDATE variants SET price = price + 1 WHERE product IN ({a}, {b})",
+                lambda a, b: f"DELETE FROM reviews WHERE product = {a}",
+                lambda a, b: f"INSERT INTO reviews (product, stars) SELECT id, 1 FROM products WHERE id IN ({a}, {b})",
+            ]
+            with db.connect() as connection:
+                for _ in range(150):
+                    try:
+                        connection.execute("BEGIN")
+                        for _ in range(dice.randint(1, 3)):
+                            connection.execute(dice.choice(statements)(dice.randint(1, 20), dice.randint(1, 20)))  # type: ignore[call-overload]
+                        connection.execute(dice.choice(["COMMIT", "COMMIT", "ROLLBACK"]))
+                    except (psycopg.errors.DeadlockDetected, psycopg.errors.IntegrityError):
+                        connection.execute("ROLLBACK")
+                    except BaseException as error:
+                        failures.append(error)
+                        raise
+
+        writers = [threading.Thread(target=write, args=[seed]) for seed in range(4)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert not failures
+        assert index(db) == self.truth(db)
+
+    def test_truncated_children(self, db: Database, cli: Outboxd, shop: None) -> None:
+        db.execute("INSERT INTO products VALUES (1, 'x'); INSERT INTO variants VALUES ('a', 1, 1)")
+        with pytest.raises(psycopg.errors.RaiseException, match="variants is tracked by outboxd"):
+            db.execute("TRUNCATE variants")
+        track(cli, "products", "--index", "products", "--document", "product_documents", "--touches", "variants.product",
+              "--truncate", "delete")
+        db.execute("TRUNCATE variants")
+        assert index(db) == self.truth(db) and index(db)["1"]["variants"] is None
+
+
+class TestCommand:
+    def test_twice_is_once(self, db: Database, cli: Outboxd) -> None:
+        for _ in range(2):
+            track(cli, "products", "--index", "products")
+        db.execute("INSERT INTO products VALUES (1)")
+        assert len(events(db)) == 1
+
+    def test_two_indexes_and_the_list(self, db: Database, cli: Outboxd) -> None:
+        track(cli, "products", "--index", "products-1")
+        track(cli, "public.products", "--index", "products_1", "--columns", "name", "--when", "t.price > 0")
+        listed = json.loads(cli.run("track", "--json").stdout)
+        assert [(row["table"], row["index"], row["document"], row["when"], row["state"]) for row in listed] == [
+            ("public.products", "products-1", "the row", None, "on"),
+            ("public.products", "products_1", "name", "t.price > 0", "on")]
+        db.execute("INSERT INTO products VALUES (1, 'x', 1)")
+        assert sorted(index for _, index, _, _ in events(db)) == ["products-1", "products_1"]
+        track(cli, "products", "--index", "products-1", "--remove")
+        db.execute("UPDATE products SET price = 2, name = 'y'")
+        assert [index for _, index, _, _ in events(db)] == ["products_1"]
+        track(cli, "products", "--remove")
+        db.execute("DELETE FROM products")
+        assert events(db) == [] and cli.run("track").stdout == "no table is tracked\n"
+        assert not db.value("SELECT count(*) FROM pg_proc WHERE proname ~ '_track_'")
+
+    def test_strange_names(self, db: Database, cli: Outboxd) -> None:
+        db.execute('CREATE SCHEMA "My Shop"; CREATE TABLE "My Shop"."It\'s ""odd""" ("The Key" text PRIMARY KEY, "B c" int)')
+        long = "i" * 200
+        track(cli, '"My Shop"."It\'s ""odd"""', "--index", long, "--columns", "B c", "--when", "t.\"B c\" > 0 AND '{table}' <> ''")
+        db.execute('INSERT INTO "My Shop"."It\'s ""odd""" VALUES (\'k\', 1), (\'l\', 0)')
+        assert events(db) == [("insert", long, "k", {"The Key": "k", "B c": 1})]
+        track(cli, '"My Shop"."It\'s ""odd"""', "--remove")
+
+    def test_print_changes_nothing(self, db: Database, cli: Outboxd) -> None:
+        text = track(cli, "products", "--index", "products", "--print").stdout
+        assert cli.run("track").stdout == "no table is tracked\n"
+        db.execute(text)  # type: ignore[arg-type]
+        db.execute("INSERT INTO products VALUES (1)")
+        assert len(events(db)) == 1
+
+    def test_a_dropped_table_leaves_something_to_remove(self, db: Database, cli: Outboxd) -> None:
+        track(cli, "products", "--index", "products")
+        db.execute("DROP TABLE products")
+        assert json.loads(cli.run("track", "--json").stdout)[0]["state"] == "no trigger left"
+        track(cli, "public.products", "--remove")
+        assert cli.run("track", "--json").stdout == "[]\n"
+
+    def test_what_somebody_disabled_is_said(self, db: Database, cli: Outboxd) -> None:
+        track(cli, "products", "--index", "products")
+        db.execute("ALTER TABLE products DISABLE TRIGGER USER")
+        assert json.loads(cli.run("track", "--json").stdout)[0]["state"] == "disabled"
+
+    @pytest.mark.parametrize("words,exit_code,said", [
+        (["nothing", "--index", "x"], 78, "there is no table nothing"),
+        (["products"], 64, "name its index"),
+        (["--remove"], 64, "name the table"),
+        (["products", "--remove"], 78, "products is not tracked"),
+        (["outbox", "--index", "x"], 78, "is the outbox itself"),
+        (["pairs", "--index", "x"], 78, "name a unique column"),
+        (["pairs", "--index", "x", "--key", "a"], 78, 'nothing keeps "a" of pairs unique'),
+        (["late", "--index", "x", "--key", "a"], 78, 'nothing keeps "a" of late unique at once'),
+        (["products", "--index", "x", "--key", "nokey"], 78, 'no column "nokey" (--key)'),
+        (["products", "--index", "x", "--columns", "name,nocolumn"], 78, 'no column "nocolumn" (--columns)'),
+        (["products", "--index", "X"], 78, "takes no index of the name"),
+        (["products", "--index", "x", "--document", "noview"], 78, "there is no view noview"),
+        (["products", "--index", "x", "--document", "keyless"], 78, 'has no column "id"'),
+        (["keyless", "--index", "x"], 78, "is no table; a view can be the document"),
+        (["part", "--index", "x"], 78, "is a partition: track its parent"),
+        (["parent", "--index", "x"], 78, "triggers do not follow"),
+        (["products", "--index", "x", "--touches", "pairs"], 78, "write TABLE.COLUMN"),
+        (["products", "--index", "x", "--touches", "pairs.c"], 78, 'pairs has no column "c" (--touches)'),
+        (["products", "--index", "x", "--touches", "nowhere.c"], 78, "there is no table nowhere (--touches)"),
+        (["products", "--index", "x", "--truncate", "maybe"], 64, "neither refuse nor delete"),
+    ])
+    def test_a_mistake_is_said_and_changes_nothing(self, db: Database, cli: Outboxd, words: list[str], exit_code: int,
+                                                   said: str) -> None:
+        db.execute("CREATE TABLE pairs (a int, b int, PRIMARY KEY (a, b)); CREATE VIEW keyless AS SELECT 1 AS x; "
+                   "CREATE TABLE late (a int UNIQUE DEFERRABLE); CREATE TABLE whole (id int PRIMARY KEY) PARTITION BY RANGE (id); "
+                   "CREATE TABLE part PARTITION OF whole DEFAULT; CREATE TABLE parent (id int PRIMARY KEY); "
+                   "CREATE TABLE heir () INHERITS (parent)")
+        done = cli.run("track", *words)
+        assert (done.exit_code, said in done.stderr) == (exit_code, True), done.stderr
+        assert not db.value("SELECT count(*) FROM pg_proc WHERE proname ~ '_track_'")
+
+    @pytest.mark.parametrize("words", [["--when", "t.nocolumn"], ["--when", "syntax error here ("]])
+    def test_a_condition_that_is_none_is_refused_at_once(self, db: Database, cli: Outboxd, words: list[str]) -> None:
+        done = cli.run("track", "products", "--index", "x", *words)
+        assert done.exit_code == 78 and "--when" in done.stderr
+        db.execute("INSERT INTO products VALUES (1)")
+
+    def test_before_init(self, db: Database, outboxd: OutboxdFactory) -> None:
+        done = outboxd().run("track", "products", "--index", "x")
+        assert done.exit_code == 78 and "run `outboxd init`" in done.stderr
+
+    def test_another_preset_is_refused(self, cli: Outboxd) -> None:
+        done = cli.run("track", "products", "--index", "x", "--outbox-preset", "events")
+        assert done.exit_code == 78 and "outbox.preset" in done.stderr
+
+
+def test_a_subscription_applies_it_too(db: Database, cli: Outboxd) -> None:
+    track(cli, "products", "--index", "products", "--always")
+    with db.connect() as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("INSERT INTO products VALUES (1, 'x')")
+    assert index(db) == table(db) != {}
