@@ -219,13 +219,13 @@ static void purge_ended(struct keeper *k, bool ok)
 
 	k->above = more ? k->purge.last : PURGE_FROM_START;
 	k->purge_ms = clock_boot_ms() + (more ? PURGE_PAUSE_MS : r->config->retention_interval);
-	if (!ok && k->stuck)
+	k->forbidden = !ok && strcmp(k->error.sqlstate, "42501") == 0;
+	if (!ok && k->stuck && !k->forbidden)
 		return;
 	if (ok && k->stuck)
 		log_info("purge_works", kv_str("table", r->config->outbox_table));
 	k->stuck = !ok;
 	if (!ok) {
-		k->forbidden = strcmp(k->error.sqlstate, "42501") == 0;
 		health_trouble(r, TROUBLE_PURGE, "purge_failed", k->error.text);
 		log_warn(
 			"purge_failed", kv_err(&k->error),

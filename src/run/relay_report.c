@@ -320,7 +320,8 @@ void relay_forget_idle_indexes(struct relay *r)
 	char *name = paused_take_idle(&r->paused, clock_boot_ms(), INDEX_IDLE_MS);
 
 	if (name)
-		log_info("index_resumed", kv_str("index", name), kv_str("reason", "no event of it is left"));
+		log_info("index_resumed", kv_str("index", name),
+			 kv_str("reason", "nothing of it was left to try"));
 	free(name);
 }
 

@@ -16,7 +16,7 @@
 #define LONE_REFUSALS_OF_A_CLAIM 16
 // A connection that breaks under a body of this size or more may be a proxy's limit.
 #define LARGE_BODY (1024 * 1024)
-#define SERVER_ERRORS_NOTED 64
+#define SERVER_REASONS_MAX 64
 
 void worker_act_probe(struct worker *w)
 {
@@ -130,9 +130,9 @@ static void judge_item(void *arg, size_t position, const struct bulk_item *item)
 	} else if (j.verdict == VERDICT_DEAD || j.verdict == VERDICT_ATTEMPT) {
 		batch_set_trouble(w->batch, entry, item->status, item->type, item->reason);
 	} else if (j.verdict == VERDICT_SERVER) {
-		// Of thousands the first ones do: the others come again.
-		if (w->server_errors++ < SERVER_ERRORS_NOTED)
-			batch_set_trouble(w->batch, entry, item->status, item->type, item->reason);
+		// All items of an answer can have one, and a long one.
+		batch_set_trouble(w->batch, entry, item->status, item->type,
+				  w->server_errors++ < SERVER_REASONS_MAX ? item->reason : "");
 	} else if (j.verdict == VERDICT_PAUSE_INDEX) {
 		index_fault(w, entry, item->type, item->reason);
 	} else {
@@ -163,10 +163,9 @@ static bool accepted_with(const struct worker *w, struct slice index)
 // its shard, which is away (503: nobody's fault, but its index must not wait with it).
 static void blame_event(struct worker *w, size_t entry)
 {
-	const struct trouble *t = batch_trouble(w->batch, entry);
+	bool shard = batch_trouble(w->batch, entry)->status == 503;
 
-	if (t)
-		batch_judge(w->batch, entry, t->status == 503 ? VERDICT_ASIDE : VERDICT_ATTEMPT);
+	batch_judge(w->batch, entry, shard ? VERDICT_ASIDE : VERDICT_ATTEMPT);
 }
 
 // All items are known: are the events to blame that met a server error, or their index? The server's words stay out of
@@ -180,7 +179,6 @@ static void judge_server_errors(struct worker *w)
 		size_t entry = batch_sent_entry(w->batch, &w->range, p);
 		const struct entry *e = batch_entry(w->batch, entry);
 		struct slice index = batch_index(w->batch, entry);
-		const struct trouble *t = batch_trouble(w->batch, entry);
 
 		if (e->verdict != VERDICT_SERVER)
 			continue;
@@ -191,7 +189,7 @@ static void judge_server_errors(struct worker *w)
 		if (works || suspects_again(&w->relay->suspects, e->id, index))
 			blame_event(w, entry);
 		else
-			index_fault(w, entry, t ? t->type : "",
+			index_fault(w, entry, batch_trouble(w->batch, entry)->type,
 				    "a server error; its words stand in the server's log");
 	}
 	w->server_errors = 0;
