@@ -48,7 +48,7 @@ class Run(NamedTuple):
 
 RUN_ELSEWHERE = {
     ("README.md", "test"): Run(".ci/run", "./test.sh"),
-    ("README.md", "build"): Run("tests/systemd/run", "cmake --install build/release"),
+    ("README.md", "build"): Run("tests/systemd/run", "cmake --preset release -B build/install -DBUILD_TESTING=OFF"),
     ("CONTRIBUTING.md", "build"): Run("test.sh", "tests/setup/install.sh test"),
     ("docs/CONTAINERS.md", "build"): Run("tests/containers/engine.sh", "buildah bud"),
     ("docs/CONTAINERS.md", "closed"): Run("tests/containers/engine.py", "--cap-drop"),
