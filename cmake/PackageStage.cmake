@@ -35,6 +35,8 @@ outboxd (@release@) unstable; urgency=medium
  -- @CPACK_PACKAGE_CONTACT@  @time@
 ]])
 	file(RENAME ${doc}/CHANGELOG.md ${doc}/changelog)
+	file(GLOB documents ${doc}/*.md ${doc}/docs/*.md)
+	run(sed -E -i [[s,\((\.\./)?CHANGELOG\.md\),(\1changelog.gz),]] ${documents})
 	run(gzip -9n ${doc}/changelog ${doc}/changelog.Debian ${prefix}/share/man/man8/outboxd.8)
 	file(REMOVE ${doc}/LICENSE)
 	run(install -D -m 644 ${packaging}/debian/copyright ${doc}/copyright)

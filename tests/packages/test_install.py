@@ -54,8 +54,8 @@ def test_what_it_brings(installed: Root) -> None:
         assert installed.shell(f"stat -c '%a %U:%G' {path}").strip() == f"{mode} root:root", path
     assert ".TH OUTBOXD 8" in installed.shell("zcat /usr/share/man/man8/outboxd.8.gz")
     doc = installed.shell("ls /usr/share/doc/outboxd /usr/share/doc/outboxd/examples").split()
-    assert {"README.md", "copyright", "changelog.gz", "changelog.Debian.gz", "outboxd.cdx.json", "docs",
-            "grafana-outboxd.json", "outboxd.rules.yml", "role.sql"} <= set(doc)
+    assert {"README.md", "CONTRIBUTING.md", "copyright", "changelog.gz", "changelog.Debian.gz", "outboxd.cdx.json", "docs",
+            "grafana-outboxd.json", "outboxd.rules.yml", "role.sql", "docker-compose.yml", "kubernetes"} <= set(doc)
     assert installed.shell("cd / && md5sum --quiet -c /var/lib/dpkg/info/outboxd.md5sums") == ""
     assert installed.shell("systemd-analyze verify --man=no outboxd.service outboxd@shop.service 2>&1") == ""
 
