@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what building, the demo or the tests need on Debian 12/13 or Ubuntu 24.04.
+# Installs what building, the demo or the tests need on Debian 12 or 13, or Ubuntu 24.04 (untried).
 #
 #   tests/setup/install.sh build|demo|test|systemd|containers
 #
