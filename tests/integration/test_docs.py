@@ -224,6 +224,14 @@ def test_the_matrix_names_many(document: str, least: int) -> None:
     assert len(re.findall(r"`(?:test|unit|fuzz)_\w+`", read(f"docs/{document}"))) > least
 
 
+def test_the_version_has_one_value() -> None:
+    """docs/RELEASING.md names its homes; the manual is compared with the program by test.sh."""
+    (version,) = re.findall(r"^project\(outboxd VERSION (\S+)", read("CMakeLists.txt"), re.MULTILINE)
+    manifests = "".join(file.read_text() for file in sorted((ROOT / "packaging/kubernetes").glob("*.yaml")))
+    assert set(re.findall(r"image: outboxd:(\S+)", manifests)) == {version}
+    assert set(re.findall(r"`outboxd[_-](\d[\d.]*)-", read("docs/PACKAGES.md"))) == {version}
+
+
 def test_each_defence_has_a_test() -> None:
     table = read("docs/SECURITY.md").partition("| attack | defence | test |")[2].partition("## ")[0]
     rows = re.findall(r"^\| .* \| .* \| (.*) \|$", table, re.MULTILINE)
