@@ -54,7 +54,7 @@ RUN_ELSEWHERE = {
     ("docs/CONTAINERS.md", "closed"): Run("tests/containers/engine.py", "--cap-drop"),
     ("docs/CONTAINERS.md", "job"): Run("tests/containers/test_image.py", "--once"),
     ("docs/CONTAINERS.md", "compose"): Run("tests/containers/test_compose.py", "up"),
-    ("docs/CONTAINERS.md", "tour"): Run("tests/containers/test_compose.py", "add_product"),
+    ("docs/CONTAINERS.md", "tour"): Run("tests/containers/test_compose.py", "docker compose down --volumes"),
     ("docs/MODEL.md", "model"): Run("test.sh", "tests/model/run"),
     ("docs/PACKAGES.md", "build"): Run("tests/packages/run", "cmake --workflow --preset package"),
     ("docs/PACKAGES.md", "environment"): Run("tests/packages/test_install.py", "systemd-run"),
