@@ -73,6 +73,7 @@ def test_it_is_what_is_taken_apart_here() -> None:
     role = documented()
     assert list(role) == ["indices"] and len(role["indices"]) == 1
     assert sorted(role["indices"][0]["privileges"]) == NEEDED
+    assert of_the_key() == role
 
 
 @pytest.mark.parametrize("role", [documented, of_the_key])
