@@ -26,4 +26,5 @@ if [ -z "${OUTBOXD_BIN:-}" ]; then
 	step 'building outboxd' build
 	export OUTBOXD_BIN=$PWD/build/demo/src/cmd/outboxd
 fi
+step 'Elasticsearch (fetched by the first run)' tests/setup/elasticsearch.py
 exec /usr/bin/python3 tests/demo/demo.py "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, by one command, on a bare Debian or Ubuntu machine: installs what is missing, then format and layers,
+# All tests, by one command, on a bare Debian 12 or 13 (Ubuntu 24.04 should do, untried): installs what is missing, then format and layers,
 # builds with gcc and clang, unit tests (plain, and under AddressSanitizer + UBSan), static analysis, the protocol's model, a short
 # fault campaign, and the integration tests: the ASan build against a real PostgreSQL and a real Elasticsearch. Stops at the
 # first failure.

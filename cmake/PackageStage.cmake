@@ -10,6 +10,17 @@ function(run)
 	execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)
 endfunction()
 
+# Without dpkg-shlibdeps CPack would say nothing and make a package that depends on nothing.
+function(demand_tools)
+	foreach(tool IN ITEMS dpkg-shlibdeps file)
+		find_program(path_of_${tool} ${tool})
+		if(NOT path_of_${tool})
+			message(FATAL_ERROR "${tool} is missing, so the package would name no library that it depends on: "
+				"run tests/setup/install.sh build")
+		endif()
+	endforeach()
+endfunction()
+
 # Debian has its own places and forms for some of them.
 function(debianize)
 	execute_process(COMMAND date -u -R -d @$ENV{SOURCE_DATE_EPOCH}
@@ -24,6 +35,8 @@ outboxd (@release@) unstable; urgency=medium
  -- @CPACK_PACKAGE_CONTACT@  @time@
 ]])
 	file(RENAME ${doc}/CHANGELOG.md ${doc}/changelog)
+	file(GLOB documents ${doc}/*.md ${doc}/docs/*.md)
+	run(sed -E -i [[s,\((\.\./)?CHANGELOG\.md\),(\1changelog.gz),]] ${documents})
 	run(gzip -9n ${doc}/changelog ${doc}/changelog.Debian ${prefix}/share/man/man8/outboxd.8)
 	file(REMOVE ${doc}/LICENSE)
 	run(install -D -m 644 ${packaging}/debian/copyright ${doc}/copyright)
@@ -37,6 +50,9 @@ outboxd (@release@) unstable; urgency=medium
 	file(REMOVE ${doc}/outboxd.conf ${doc}/outboxd.env)
 endfunction()
 
+if(CPACK_GENERATOR STREQUAL DEB)
+	demand_tools()
+endif()
 run(${CPACK_OUTBOXD_STRIP} --remove-section=.comment --remove-section=.note ${prefix}/bin/outboxd)
 if(CPACK_GENERATOR STREQUAL DEB)
 	debianize()

@@ -13,11 +13,18 @@ install(FILES packaging/outboxd.service packaging/outboxd@.service DESTINATION l
 install(FILES packaging/outboxd.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME outboxd)
 install(FILES packaging/outboxd.zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions RENAME _outboxd)
 install(FILES packaging/outboxd.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
-install(FILES packaging/grafana-outboxd.json packaging/outboxd.rules.yml packaging/role.sql
+install(FILES packaging/grafana-outboxd.json packaging/outboxd.rules.yml packaging/role.sql docker-compose.yml
 	DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(DIRECTORY packaging/kubernetes DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(DIRECTORY packaging/compose DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples/packaging) # where docker-compose.yml looks
 file(GLOB docs CONFIGURE_DEPENDS docs/*.md)
 install(FILES ${docs} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
-install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md CONTRIBUTING.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# What documents link to has another place there.
+install(CODE "file(GLOB docs \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DOCDIR}/docs/*.md)")
+install(CODE [==[execute_process(
+	COMMAND sed -E -i [[s,\(\.\./(packaging/)?(docker-compose\.yml|kubernetes|role\.sql)\),(../examples/\2),]] ${docs}
+	COMMAND_ERROR_IS_FATAL ANY)]==])
 
 set(CPACK_GENERATOR DEB TGZ)
 set(CPACK_PACKAGE_CONTACT ${OUTBOXD_MAINTAINER})

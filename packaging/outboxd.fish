@@ -57,7 +57,7 @@ complete -c outboxd -n '__fish_seen_subcommand_from config' -a 'sample reference
 complete -c outboxd -l config -r -F -d 'configuration file'
 complete -c outboxd -l help -d 'commands, flags and settings'
 complete -c outboxd -l version -d 'of outboxd and its libraries'
-complete -c outboxd -l postgres-dsn -x -d 'Connection string of the database (key=value or postgresql:// form; several hosts are allowed). A server on another host is verified (sslmode=verify-full) unless sslmode, here, in PGSSLMODE or in the service file, says something else. Keep the password in ~/.pgpass or PGPASSFILE, or set this in the file or environment, not as a flag.'
+complete -c outboxd -l postgres-dsn -x -d 'Connection string of the database (key=value or postgresql:// form; several hosts are allowed). A server on another host is verified (sslmode=verify-full) unless sslmode, here, in PGSSLMODE or in the service file, says something else. Keep the password in ~/.pgpass or PGPASSFILE (a service: in outboxd.env or a credential), or set this in the file or environment, not as a flag.'
 complete -c outboxd -l outbox-table -x -d 'The outbox table, with or without schema.'
 complete -c outboxd -l outbox-preset -x -a 'document events debezium' -d 'Where the mapping below starts from: `document` (newest state per document), `events` (append-only log), `debezium` (the table of Debezium\'s outbox event router).'
 complete -c outboxd -l outbox-id -x -d 'Integer that orders the events (the relay\'s version by default). It must grow with every new row.'

@@ -35,7 +35,7 @@ case $command in
 esac
 _arguments $own '1:command:{_describe command commands}' \
 	 '--config=[configuration file]:FILE:_files' '--help[commands, flags and settings]' '--version[of outboxd and its libraries]' \
-	'--postgres-dsn=[Connection string of the database (key=value or postgresql\:// form; several hosts are allowed). A server on another host is verified (sslmode=verify-full) unless sslmode, here, in PGSSLMODE or in the service file, says something else. Keep the password in ~/.pgpass or PGPASSFILE, or set this in the file or environment, not as a flag.]:value:' \
+	'--postgres-dsn=[Connection string of the database (key=value or postgresql\:// form; several hosts are allowed). A server on another host is verified (sslmode=verify-full) unless sslmode, here, in PGSSLMODE or in the service file, says something else. Keep the password in ~/.pgpass or PGPASSFILE (a service\: in outboxd.env or a credential), or set this in the file or environment, not as a flag.]:value:' \
 	'--outbox-table=[The outbox table, with or without schema.]:value:' \
 	'--outbox-preset=[Where the mapping below starts from\: \`document\` (newest state per document), \`events\` (append-only log), \`debezium\` (the table of Debezium'\''s outbox event router).]:value:(document events debezium)' \
 	'--outbox-id=[Integer that orders the events (the relay'\''s version by default). It must grow with every new row.]:value:' \

@@ -148,6 +148,9 @@ void config_print_reference(FILE *out)
 	      "double keys are errors. In the file, `#` or `;` at the start of a line makes a comment, and a line that\n"
 	      "starts with white space continues the value above it (SQL expressions only).\n"
 	      "\n"
+	      "The file is the one of `--config FILE`, or else the one that `OUTBOXD_CONFIG` names, or else\n"
+	      "`/etc/outboxd/outboxd.conf` when it exists.\n"
+	      "\n"
 	      "Durations are a number with `ms`, `s`, `m`, `h` or `d` (or `0`); sizes are bytes, or a number with\n"
 	      "`kB`, `MB` or `GB` (powers of 1024). `outboxd config` prints every value and where it comes from.\n",
 	      out);

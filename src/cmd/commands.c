@@ -204,6 +204,11 @@ void command_print_man(FILE *out, const char *version)
 		".SH COMMANDS\n",
 		version);
 	print_man_commands(out);
+	fputs(".SH GENERAL FLAGS\n.TP\n.B \\-\\-config FILE\nThe configuration file; without this flag the one that the "
+	      "environment variable OUTBOXD_CONFIG names, or else " DEFAULT_CONFIG " when it exists.\n"
+	      ".TP\n.B \\-\\-help\nCommands, flags and settings, with defaults.\n"
+	      ".TP\n.B \\-\\-version\nThe version, and those of the libraries.\n",
+	      out);
 	fputs(".SH SETTINGS\nEach is a flag, an environment variable OUTBOXD_SECTION_KEY, or a key in a [section] of the "
 	      "file.\n",
 	      out);
@@ -212,6 +217,10 @@ void command_print_man(FILE *out, const char *version)
 	      "65: \\-\\-once drained the table, but some events went dead.\n.br\n"
 	      "75: events are left, or a server is away.\n.br\n77: a server refused.\n.br\n78: configuration.\n"
 	      ".SH SIGNALS\nTERM and INT finish what is in flight within relay.shutdown_timeout; a second one ends at once. "
-	      "USR1 logs the state of the workers.\n.SH FILES\n" DEFAULT_CONFIG "\n",
+	      "USR1 logs the state of the workers.\n.SH FILES\n"
+	      ".TP\n.I " DEFAULT_CONFIG "\nThe configuration.\n"
+	      ".TP\n.I /etc/outboxd/outboxd.env\nWhat only root may read: settings of the service as "
+	      "OUTBOXD_SECTION_KEY=value, PGPASSWORD and the like.\n"
+	      ".TP\n.I /etc/outboxd/NAME.conf, /etc/outboxd/NAME.env\nThe same two of the instance outboxd@NAME.\n",
 	      out);
 }

@@ -10,9 +10,11 @@ import os
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import ROOT, named
 
 from containers.engine import health_checks, health_of, inspect, podman
 from harness import wait_until
@@ -22,10 +24,15 @@ pytestmark = pytest.mark.time_limit(500)
 PRODUCTS = 1000
 
 
+def volumes() -> set[str]:
+    return set(podman("volume", "ls", "--quiet").stdout.split())
+
+
 class Stack:
     def __init__(self) -> None:
         self.project = f"outboxd-test-{os.getpid()}"
         self.port = free_port()
+        self.volumes_before = volumes()
 
     def compose(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(["docker-compose", "--project-name", self.project, *command], text=True, capture_output=True,
@@ -96,14 +103,6 @@ def test_the_relay_is_closed_in(stack: Stack) -> None:
     assert relay["Config"]["User"] == "65532:65532"
 
 
-def test_what_is_committed_by_hand_is_found_too(stack: Stack) -> None:
-    before = stack.count()
-
-    stack.sql("CALL add_product('by hand', 42.00)")
-
-    wait_until(lambda: stack.count() == before + 1, 60, "it to be found", every=0.5)
-
-
 def test_once_as_a_job_of_the_stack(stack: Stack) -> None:
     before = stack.count()
     stack.compose("stop", "outboxd")
@@ -115,3 +114,64 @@ def test_once_as_a_job_of_the_stack(stack: Stack) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     wait_until(lambda: stack.count() == before + 1, 60, "it to be found", every=0.5)
     stack.compose("start", "outboxd")
+
+
+class Tourist:
+    """Types the block `tour` of docs/CONTAINERS.md, line by line; `docker compose` is the stack's docker-compose."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.lines = [line for line in named("docs/CONTAINERS.md")["tour"].text.splitlines() if line]
+        self._port = stack.port
+        self._environment = {**os.environ, "ELASTICSEARCH_PORT": str(stack.port), "PATH": f"{folder}:{os.environ['PATH']}"}
+        docker = folder / "docker"
+        # Who types has a terminal, and we have none: -T.
+        docker.write_text(f"""#!/bin/sh
+[ "$1" = compose ] && shift || exit 64
+verb=$1
+shift
+case $verb in exec|run) set -- -T "$@" ;; esac
+exec docker-compose --project-name {stack.project} "$verb" "$@"
+""")
+        docker.chmod(0o755)
+
+    def type(self, beginning: str) -> subprocess.CompletedProcess[str]:
+        """The next line of the block, which must begin so."""
+        line = self.lines.pop(0)
+        assert line.startswith(beginning), f"the block has {line} where this test expects {beginning}"
+        done = subprocess.run(["bash", "-c", line.replace("localhost:9200", f"{HOST}:{self._port}")], cwd=ROOT, text=True,
+                              capture_output=True, env=self._environment)
+        print(f"--- {line}\n{done.stdout}{done.stderr}")
+        return done
+
+    def again(self, line: str, beginning: str) -> subprocess.CompletedProcess[str]:
+        self.lines.insert(0, line)
+        return self.type(beginning)
+
+
+def test_the_tour(stack: Stack, tmp_path: Path) -> None:
+    """Last, since it ends with the stack gone."""
+    tourist = Tourist(stack, tmp_path)
+    before = stack.count()
+
+    assert tourist.type("docker compose exec postgres psql").returncode == 0
+    search = tourist.lines[0]
+    tourist.type("curl")
+    wait_until(lambda: '"by hand"' in tourist.again(search, "curl").stdout, 60, "what was committed by hand to be found", every=1)
+
+    assert tourist.type("docker compose stop elasticsearch").returncode == 0
+    stack.sql("CALL add_product('while Elasticsearch is away', 43.00)")
+    ready = tourist.lines[0]
+    tourist.type("docker compose exec outboxd outboxd health --ready")
+    wait_until(lambda: tourist.again(ready, "docker compose exec").returncode == 75, 60, "the relay not to be ready", every=1)
+    assert volumes() > stack.volumes_before, "else nothing is shown below"
+    assert health_of(stack.state("outboxd")) == "healthy"
+
+    assert tourist.type("docker compose start elasticsearch").returncode == 0
+    wait_until(lambda: tourist.again(ready, "docker compose exec").returncode == 0, 180, "the relay to be ready", every=1)
+    job = tourist.type("docker compose run --rm outboxd --once")
+    assert job.returncode == 0, job.stdout + job.stderr
+    wait_until(lambda: stack.count() == before + 2, 60, "both to be found", every=0.5)
+
+    assert tourist.type("docker compose down --volumes").returncode == 0
+    assert not tourist.lines
+    assert volumes() == stack.volumes_before

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,14 +169,16 @@ class Operator(Typist):
 class Newcomer(Typist):
     """Has one shell, and nothing in it but the environment of the machine: what it needs, the document must say.
 
-    `elsewhere` are addresses of the document that are other ones here.
+    `elsewhere` are addresses of the document that are other ones here. `shell` may be one on another machine.
     """
 
-    def __init__(self, document: str, environment: Mapping[str, str], elsewhere: Mapping[str, str]) -> None:
+    def __init__(self, document: str, environment: Mapping[str, str], elsewhere: Mapping[str, str],
+                 shell: Sequence[str] = ("bash",), patience: float = BLOCK_TIMEOUT) -> None:
         super().__init__(document)
         self._elsewhere = elsewhere
+        self._patience = patience
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        self._bash = subprocess.Popen(["bash"], env={**inherited, **environment}, stdin=subprocess.PIPE,
+        self._bash = subprocess.Popen(shell, env={**inherited, **environment}, stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
     def close(self) -> None:
@@ -197,7 +199,7 @@ class Newcomer(Typist):
 
     def _read_until(self, end: bytes) -> bytes:
         assert self._bash.stdout
-        printed, deadline = b"", time.monotonic() + BLOCK_TIMEOUT
+        printed, deadline = b"", time.monotonic() + self._patience
         with selectors.DefaultSelector() as selector:
             selector.register(self._bash.stdout, selectors.EVENT_READ)
             while end not in printed:

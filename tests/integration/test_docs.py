@@ -49,13 +49,13 @@ class Run(NamedTuple):
 
 RUN_ELSEWHERE = {
     ("README.md", "test"): Run(".ci/run", "./test.sh"),
-    ("README.md", "build"): Run("tests/systemd/run", "cmake --install build/release"),
+    ("README.md", "build"): Run("tests/systemd/run", "cmake --preset release -B build/install -DBUILD_TESTING=OFF"),
     ("CONTRIBUTING.md", "build"): Run("test.sh", "tests/setup/install.sh test"),
     ("docs/CONTAINERS.md", "build"): Run("tests/containers/engine.sh", "buildah bud"),
     ("docs/CONTAINERS.md", "closed"): Run("tests/containers/engine.py", "--cap-drop"),
     ("docs/CONTAINERS.md", "job"): Run("tests/containers/test_image.py", "--once"),
     ("docs/CONTAINERS.md", "compose"): Run("tests/containers/test_compose.py", "up"),
-    ("docs/CONTAINERS.md", "tour"): Run("tests/containers/test_compose.py", "add_product"),
+    ("docs/CONTAINERS.md", "tour"): Run("tests/containers/test_compose.py", "docker compose down --volumes"),
     ("docs/MODEL.md", "model"): Run("test.sh", "tests/model/run"),
     ("docs/PACKAGES.md", "build"): Run("tests/packages/run", "cmake --workflow --preset package"),
     ("docs/PACKAGES.md", "environment"): Run("tests/packages/test_install.py", "systemd-run"),
@@ -223,6 +223,14 @@ def test_every_test_that_a_document_names(document: str) -> None:
 @pytest.mark.parametrize("document,least", [("RELIABILITY.md", 60), ("SECURITY.md", 50)])
 def test_the_matrix_names_many(document: str, least: int) -> None:
     assert len(re.findall(r"`(?:test|unit|fuzz)_\w+`", read(f"docs/{document}"))) > least
+
+
+def test_the_version_has_one_value() -> None:
+    """docs/RELEASING.md names its homes; the manual is compared with the program by test.sh."""
+    (version,) = re.findall(r"^project\(outboxd VERSION (\S+)", read("CMakeLists.txt"), re.MULTILINE)
+    manifests = "".join(file.read_text() for file in sorted((ROOT / "packaging/kubernetes").glob("*.yaml")))
+    assert set(re.findall(r"image: outboxd:(\S+)", manifests)) == {version}
+    assert set(re.findall(r"`outboxd[_-](\d[\d.]*)-", read("docs/PACKAGES.md"))) == {version}
 
 
 def test_each_defence_has_a_test() -> None:

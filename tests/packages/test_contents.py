@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import uuid
 from typing import Any
@@ -45,6 +46,16 @@ def test_the_bill_is_that_of_the_installed_program(installed: Root, bill: dict[s
     direct = next(d["dependsOn"] for d in bill["dependencies"] if d["ref"] == me["bom-ref"])
     names = {c["bom-ref"]: c["name"] for c in bill["components"]}
     assert {names[ref] for ref in direct} == set(depends) | {"uthash-dev"}
+
+
+def test_no_link_of_the_documents_is_dead(installed: Root) -> None:
+    documents = installed.shell("find /usr/share/doc/outboxd -name '*.md'").split()
+    assert len(documents) > 15
+    for document in documents:
+        prose = re.sub(r"^```.*?^```$", "", installed.shell(f"cat {document}"), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
+            if not target.startswith(("http://", "https://")):
+                installed.run("test", "-e", posixpath.join(posixpath.dirname(document), target))
 
 
 ASK = {

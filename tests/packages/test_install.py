@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from harness import Database, Elastic, History, Outboxd, insert_events, wait_until
+from harness import Database, Elastic, FaultProxy, History, Outboxd, insert_events, wait_until
 from harness.ports import free_port
 from packages.root import Root
 from systemd.machine import Service
@@ -18,6 +18,22 @@ CONFIG, SECRETS = "/etc/outboxd/outboxd.conf", "/etc/outboxd/outboxd.env"
 
 def away() -> str:
     return f"[postgres]\ndsn = host=127.0.0.1 port={free_port()} user=x\n[elasticsearch]\nurl = http://127.0.0.1:{free_port()}\n"
+
+
+def pending(db: Database) -> int:
+    return int(db.value("SELECT count(*) FROM outbox WHERE NOT processed"))
+
+
+@pytest.fixture
+def instance(installed: Root) -> Iterator[Service]:
+    """One of the template, outboxd@shop, that waits for servers; its configuration is no package's."""
+    shop = Service(installed, "outboxd@shop.service", "shop")
+    shop.configure(away() + "[admin]\nlisten = off\n")
+    shop.systemctl("enable", "--now")
+    yield shop
+    shop.systemctl("disable", "--now", check=False)
+    shop.systemctl("reset-failed", check=False)
+    installed.run("rm", "-f", "/etc/outboxd/shop.conf")
 
 
 @pytest.fixture
@@ -54,8 +70,8 @@ def test_what_it_brings(installed: Root) -> None:
         assert installed.shell(f"stat -c '%a %U:%G' {path}").strip() == f"{mode} root:root", path
     assert ".TH OUTBOXD 8" in installed.shell("zcat /usr/share/man/man8/outboxd.8.gz")
     doc = installed.shell("ls /usr/share/doc/outboxd /usr/share/doc/outboxd/examples").split()
-    assert {"README.md", "copyright", "changelog.gz", "changelog.Debian.gz", "outboxd.cdx.json", "docs",
-            "grafana-outboxd.json", "outboxd.rules.yml", "role.sql"} <= set(doc)
+    assert {"README.md", "CONTRIBUTING.md", "copyright", "changelog.gz", "changelog.Debian.gz", "outboxd.cdx.json", "docs",
+            "grafana-outboxd.json", "outboxd.rules.yml", "role.sql", "docker-compose.yml", "kubernetes"} <= set(doc)
     assert installed.shell("cd / && md5sum --quiet -c /var/lib/dpkg/info/outboxd.md5sums") == ""
     assert installed.shell("systemd-analyze verify --man=no outboxd.service outboxd@shop.service 2>&1") == ""
 
@@ -101,31 +117,40 @@ def test_the_secret_is_read_and_nobody_else_reads_it(installed: Root, service: S
 
 
 def test_an_upgrade_keeps_configuration_service_and_events(installed: Root, db: Database, elastic: Elastic, index: str,
-                                                           outboxd: OutboxdFactory, service: Service) -> None:
+                                                           outboxd: OutboxdFactory, service: Service,
+                                                           instance: Service) -> None:
     assert outboxd().run("init", "--notify").exit_code == 0
-    by_hand = f"# by hand\n[postgres]\ndsn = {db.dsn}\n[elasticsearch]\nurl = {elastic.url}\n"
-    installed.shell(f"cat >{CONFIG} <<'END'\n{by_hand}END")
-    installed.shell(f"echo '#by hand' >>{SECRETS}")
-    service.systemctl("enable", "--now")
-    before = service.property("MainPID")
     history = History()
     with db.connect() as connection:
         insert_events(connection, 20_000, index=index, history=history)
+    installed.shell(f"echo '#by hand' >>{SECRETS}")
+    with FaultProxy(elastic.port) as proxy:
+        proxy.delay(0.5)  # a second for each request of 100 events: the drain is longer than any upgrade
+        by_hand = (f"# by hand\n[postgres]\ndsn = {db.dsn}\n[elasticsearch]\nurl = {proxy.url}\n"
+                   "[relay]\nworkers = 1\nbatch_rows = 100\n")
+        installed.shell(f"cat >{CONFIG} <<'END'\n{by_hand}END")
+        service.systemctl("enable", "--now")
+        before = {each: each.property("MainPID") for each in (service, instance)}
+        wait_until(lambda: pending(db) < 20_000, 60, "the drain to begin")
 
-    said = installed.install(installed.next)
+        said = installed.install(installed.next)
 
-    assert "failed" not in said.lower()
-    assert service.property("ActiveState") == "active"
-    assert service.property("MainPID") not in (before, "0")
-    assert service.property("NRestarts") == "0"  # stopped and started, not crashed
-    assert service.systemctl("is-enabled").stdout.strip() == "enabled"
+        assert 0 < pending(db) < 20_000
+        assert "failed" not in said.lower()
+        for each in (service, instance):
+            assert each.property("ActiveState") == "active"
+            assert each.property("MainPID") not in (before[each], "0")
+            assert each.property("NRestarts") == "0"  # stopped and started, not crashed
+            assert each.systemctl("is-enabled").stdout.strip() == "enabled"
+            assert "deleted" not in installed.shell(f"readlink /proc/{each.property('MainPID')}/exe")
+            assert "event=stopped" in each.journal()
+        proxy.pass_all()
+        wait_until(lambda: pending(db) == 0, 90, "all events delivered", every=0.2)
     assert installed.run("outboxd", "--version").stdout.startswith("outboxd 99.0.1\n")
-    assert "deleted" not in installed.shell(f"readlink /proc/{service.property('MainPID')}/exe")
     assert installed.shell(f"cat {CONFIG}") == by_hand
     assert "of the next version" in installed.shell(f"cat {CONFIG}.dpkg-dist")
     assert "#by hand" in installed.shell(f"cat {SECRETS}")
     assert installed.shell(f"stat -c %a {SECRETS}").strip() == "600"
-    wait_until(lambda: db.value("SELECT count(*) FROM outbox WHERE NOT processed") == 0, 90, "all events delivered", every=0.2)
     assert db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL") == 0
     history.assert_matches(elastic, index)
 
@@ -137,23 +162,26 @@ def test_an_unchanged_configuration_is_upgraded(installed: Root) -> None:
     assert installed.run("systemctl", "is-active", "outboxd", check=False).stdout.strip() == "inactive"
 
 
-def test_removal_keeps_the_configuration_and_purge_does_not(installed: Root, service: Service) -> None:
+def test_removal_keeps_the_configuration_and_purge_does_not(installed: Root, service: Service, instance: Service) -> None:
     installed.write(CONFIG, away())
     service.systemctl("enable", "--now")
+
+    assert instance.property("ActiveState") == "active"
 
     installed.apt("remove", "outboxd")
 
     assert installed.status() == "rc "
     assert not installed.running()
     left = installed.shell("find / -xdev -path '*outboxd*' -not -path '/proc/*' -not -path '/run/*' -not -path '/var/log/*'").split()
-    expected = [r"/etc/outboxd(/outboxd\.(conf|env))?", r"/var/lib/dpkg/info/outboxd\.(list|postrm)",
-                r"/etc/systemd/system/multi-user\.target\.wants/outboxd\.service"]
+    expected = [r"/etc/outboxd(/(outboxd\.(conf|env)|shop\.conf))?", r"/var/lib/dpkg/info/outboxd\.(list|postrm)",
+                r"/etc/systemd/system/multi-user\.target\.wants/outboxd(@shop)?\.service"]
     assert [path for path in left if not any(re.fullmatch(e, path) for e in expected)] == []
     assert "user=x" in installed.shell(f"cat {CONFIG}")
 
     installed.install(installed.first)
     assert "user=x" in installed.shell(f"cat {CONFIG}")
     assert service.systemctl("is-enabled").stdout.strip() == "enabled"
+    installed.run("rm", "/etc/outboxd/shop.conf")  # purge would leave it, and the folder
     installed.purge()
     assert installed.shell("ls -d /etc/outboxd /etc/systemd/system/*/outboxd* 2>/dev/null || true") == ""
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what building, the demo or the tests need on Debian 12/13 or Ubuntu 24.04.
+# Installs what building, the demo or the tests need on Debian 12 or 13, or Ubuntu 24.04 (untried).
 #
 #   tests/setup/install.sh build|demo|test|systemd|containers
 #
@@ -7,14 +7,15 @@
 set -euo pipefail
 
 # "a|b" means: any of these will do; if none is installed, take the first that the release has.
+# curl: README and the runbook type it. CPack makes the packages with dpkg-dev and file.
 build=(gcc cmake ninja-build pkg-config libpq-dev libcurl4-openssl-dev libjansson-dev libev-dev libmicrohttpd-dev zlib1g-dev
-	uthash-dev python3)
+	uthash-dev python3 curl dpkg-dev file)
 demo=("${build[@]}" postgresql maven 'openjdk-21-jre-headless|openjdk-17-jre-headless|default-jre-headless'
 	python3-psycopg)
 test=("${demo[@]}" 'clang-19|clang' 'libclang-rt-19-dev|libclang-rt-dev' 'clang-format-19|clang-format'
 	'clang-tidy-19|clang-tidy' cppcheck binutils libcmocka-dev python3-pytest spin valgrind 'nginx-light|nginx' pgbouncer git
 	'chromium|chromium-browser' 'chromium-driver|chromium-chromedriver' python3-selenium prometheus python3-yaml)
-systemd=("${test[@]}" podman runc debootstrap) # tests/systemd/run
+systemd=("${test[@]}" podman runc debootstrap lintian) # tests/systemd/run, tests/packages/run, tests/bare/run
 containers=("${systemd[@]}" buildah netavark aardvark-dns iptables docker-compose python3-venv) # tests/containers/run
 
 say() { printf 'install: %s\n' "$*"; }
