@@ -72,7 +72,8 @@ static void check_pipeline(struct elastic *es, const char *whose, const char *ki
 			: "see that it leaves documents as they are meant to be, also {\"deleted\":true} with "
 			  "outbox.deletes = tombstone",
 		missing ? "%s: %s is %s, which does not exist: its events wait"
-			: "%s: %s is %s: it may change every document, and what it refuses goes dead",
+			: "%s: %s is %s: it may change every document; one that it fails on is tried again, and dead after "
+			  "retry.max_attempts",
 		whose, kind, name);
 }
 

@@ -56,6 +56,7 @@ struct admin {
 	struct request *requests;
 	int placed;
 	bool closing;
+	bool token_unreadable; // and that was said
 };
 
 static void run(struct admin *a)
@@ -144,9 +145,14 @@ static bool has_token(const struct request *q)
 	if (!given)
 		return false;
 	if (!config_read_secret(file, &token, &e)) {
-		log_warn("admin_token_unreadable", kv_err(&e));
+		if (!q->admin->token_unreadable) // whoever asks must not fill the log
+			log_warn("admin_token_unreadable", kv_err(&e), kv_str("then", "nobody is let in"));
+		q->admin->token_unreadable = true;
 		return false;
 	}
+	if (q->admin->token_unreadable)
+		log_info("admin_token_readable", kv_str("file", file));
+	q->admin->token_unreadable = false;
 	ok = guard_same(given, token);
 	config_secret_free(token);
 	return ok;

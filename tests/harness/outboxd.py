@@ -37,6 +37,16 @@ def binary() -> Path:
     raise RuntimeError("there is no outboxd to run: build it, or set OUTBOXD_BIN")
 
 
+def plain_binary() -> Path:
+    """OUTBOXD_PLAIN_BIN, or what was last built without sanitizers: what they cost is not to be measured."""
+    if explicit := os.environ.get("OUTBOXD_PLAIN_BIN"):
+        return Path(explicit).resolve()
+    built = [path for preset in ("release", "dev") if (path := ROOT / "build" / preset / "src" / "cmd" / "outboxd").exists()]
+    if not built:
+        raise RuntimeError("memory and time are measured on a build without sanitizers: build one, or set OUTBOXD_PLAIN_BIN")
+    return max(built, key=lambda path: path.stat().st_mtime)  # the other one may be of an older source
+
+
 @dataclass(frozen=True)
 class Completed:
     """A command that has ended."""

@@ -13,6 +13,7 @@ import pytest
 
 from admin import Admin
 from harness import Database, Elastic, Outboxd, Postgres, ScriptedElastic, wait_until
+from harness.outboxd import plain_binary
 from harness.ports import HOST, free_port
 from helpers import init, publish
 
@@ -74,6 +75,12 @@ def outboxd(db: Database, elastic: Elastic, index: str) -> Iterator[OutboxdFacto
         daemon.print_log()
     for daemon in made:
         daemon.close()
+
+
+@pytest.fixture
+def plain(outboxd: OutboxdFactory) -> OutboxdFactory:
+    """The same of a build without sanitizers."""
+    return lambda **settings: outboxd(binary_path=plain_binary(), **settings)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = sorted(str(file.relative_to(ROOT)) for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 FENCE = re.compile(r"^```([\w-]*)(?: id=([\w-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HEADLINE = re.compile(r"^#+ (.*)$", re.MULTILINE)
 COMMANDS = ("sh", "sql")
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
 PIECE = re.compile(rf"(HTTP \d+|\.\.\.|{NUMBER}|\s+)")
@@ -25,6 +26,7 @@ class Block:
     language: str
     name: str
     text: str
+    section: str  # the anchor of its headline
     shown: str = ""  # of commands: the `text` without a name that follows, which is their output
 
     def __str__(self) -> str:
@@ -44,7 +46,9 @@ def blocks(document: str) -> list[Block]:
         if language == "text" and not name and found and found[-1].language in COMMANDS:
             found[-1] = replace(found[-1], shown=found[-1].shown + body)
         else:
-            found.append(Block(document, text.count("\n", 0, fence.start()) + 1, language, name, body))
+            before = FENCE.sub("", text[:fence.start()])
+            section = ([""] + [anchor(title) for title in HEADLINE.findall(before)])[-1]
+            found.append(Block(document, text.count("\n", 0, fence.start()) + 1, language, name, body, section))
     return found
 
 
@@ -59,10 +63,13 @@ def prose(document: str) -> str:
     return FENCE.sub("", read(document))
 
 
+def anchor(title: str) -> str:
+    """Of a headline, as GitHub makes it."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
 def anchors(document: str) -> set[str]:
-    """Of the headlines, as GitHub makes them."""
-    titles = re.findall(r"^#+ (.*)$", prose(document), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    return {anchor(title) for title in HEADLINE.findall(prose(document))}
 
 
 def links(document: str) -> Iterator[str]:

@@ -99,6 +99,7 @@ class Operator(Typist):
     variables: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     earlier: str = ""  # the log of daemons that have ended
+    sent_to: set[str] = field(default_factory=set)  # the only sections of the document that are read; none: all of it
 
     def __post_init__(self) -> None:
         super().__init__(self.document)
@@ -107,7 +108,7 @@ class Operator(Typist):
         (self.folder / "outboxd").symlink_to(binary())
         (self.folder / "psql").symlink_to(self.db.server.program("psql"))
         self.variables = {
-            "ADMIN": f"http://{HOST}:{self.port}", "ES": self.elastic.url, "INDEX": "products", "ID": "42",
+            "ADMIN": f"http://{HOST}:{self.port}", "AUTH": "", "ES": self.elastic.url, "INDEX": "products", "ID": "42",
             "PGHOST": HOST, "PGPORT": str(self.db.server.port), "PGUSER": "postgres", "PGDATABASE": self.db.name,
             "HOME": str(self.folder), "PAGER": "cat", "COLUMNS": "200", **self.variables,
         }
@@ -120,6 +121,7 @@ class Operator(Typist):
         self.daemon.wait_log("admin_listens", timeout=30)
 
     def run(self, name: str, **variables: object) -> str:
+        assert not self.sent_to or self.known[name].section in self.sent_to, f"nobody sends us to {self.known[name]}"
         self.variables.update({key: str(value) for key, value in variables.items()})
         return super().run(name)
 

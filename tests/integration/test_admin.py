@@ -312,6 +312,18 @@ class TestWhoMayAsk:
         assert admin.ask("/status", Authorization="Bearer another").status == 200
         assert "s3cret" not in daemon.stderr
 
+    def test_a_file_that_cannot_be_read_is_said_once(self, guarded: tuple[Any, Admin], tmp_path: Path) -> None:
+        daemon, admin = guarded
+        for _ in range(2):
+            began = daemon.mark()
+            (tmp_path / "token").unlink()
+            assert [admin.ask("/status").status for _ in range(3)] == [401] * 3
+            (tmp_path / "token").write_text("s3cret-of-admin\n")
+            assert [admin.ask("/status").status for _ in range(3)] == [200] * 3
+            daemon.wait_log("admin_token_readable", since=began)
+            assert len(daemon.logs("admin_token_unreadable", since=began)) == 1
+            assert len(daemon.logs("admin_token_readable", since=began)) == 1
+
     def test_others_need_a_token(self, outboxd: OutboxdFactory, admin: Admin) -> None:
         done = outboxd(admin_listen=f"0.0.0.0:{admin.port}").run("run")
         assert done.exit_code == 78 and "admin.token_file" in done.stderr

@@ -21,6 +21,8 @@ from helpers import init, publish, undelivered
 DEAD_ROW = ("INSERT INTO outbox (aggregate_type, aggregate_id, data, dead_at, error) SELECT %s, n::text, '{}', now(), "
             "jsonb_build_object('index', 'x', 'id', n, 'status', 400, 'type', 't', 'reason', %s::text) FROM generate_series(1, %s) n")
 REFUSE = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'no'; END$$"
+REFUSED = ("an expression, a function or a trigger fails on the data of a row (SQLSTATE P0001); the words may quote it, and are "
+           "in PostgreSQL's log")
 
 
 def aborted(db: Database) -> int:
@@ -235,7 +237,7 @@ class TestReadiness:
             db.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()")
             publish(db, index, "1", {"n": 1})
             daemon.wait_log("sql_failed")
-            assert admin.ask("/readyz").text == "PostgreSQL refuses: no\n"
+            assert admin.ask("/readyz").text == f"PostgreSQL refuses: {REFUSED}\n"
             db.execute("DROP TRIGGER refuse ON outbox")
             db.execute("DELETE FROM outbox")
             wait_ready(admin)
@@ -408,13 +410,15 @@ class TestStrangeRows:
         assert len(admin.get("/dead?limit=100")["dead"]) == 100
 
     def test_a_long_trouble_is_cut_between_characters(self, ready: Any, db: Database, index: str, admin: Admin) -> None:
-        name = "ä" * 200
-        db.execute(REFUSE.replace("'no'", f"'{name}'"))
+        """Of what a trigger says only the server's own sentences are told on; this one has a word that has no limit."""
+        said = f'syntax error at or near "x{"ä" * 200}"'
+        db.execute(REFUSE.replace("RAISE EXCEPTION 'no'", f"EXECUTE 'x{'ä' * 200}'"))
         db.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()")
         publish(db, index, "1", {"n": 1})
         ready.wait_log("sql_failed")
-        assert admin.ask("/readyz").text == f"PostgreSQL refuses: {name[:127]}\n"
-        assert name[:127] in json.dumps(admin.get("/status")["reasons"], ensure_ascii=False)
+        told = said.encode()[:254].decode()  # of 255 that there is room for: the last one would be half a character
+        assert admin.ask("/readyz").text == f"PostgreSQL refuses: {told}\n"
+        assert told in json.dumps(admin.get("/status")["reasons"], ensure_ascii=False)
 
 
 class TestRequeue:
@@ -424,7 +428,7 @@ class TestRequeue:
         db.execute("CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON outbox DEFERRABLE INITIALLY DEFERRED "
                    "FOR EACH ROW EXECUTE FUNCTION refuse()")
         reply = admin.ask("/requeue?all=1", "POST")
-        assert reply.status == 503 and reply.text == "no; nothing was done\n"
+        assert reply.status == 503 and reply.text == f"{REFUSED}; nothing was done\n"
         assert not ready.logs("requeued")
         assert db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL") == 1
         assert admin.ask("/dead").status == 200

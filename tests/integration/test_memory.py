@@ -17,7 +17,7 @@ import pytest
 
 from harness import (Answer, Database, Elastic, FaultProxy, Outboxd, Postgres, ScriptedElastic, insert_events,
                      wait_until)
-from harness.outboxd import ROOT, binary
+from harness.outboxd import binary
 from harness.ports import HOST
 from harness.scratch import Scratch
 from harness.scripted_elastic import Request
@@ -28,21 +28,6 @@ from helpers import init, undelivered
 OutboxdFactory = Callable[..., Outboxd]
 MB = 1024  # in kB, as figures of memory are
 BASE = 40 * MB  # the program itself, its libraries, four workers; measured 13 MB with documents of 420 bytes
-
-
-def plain_binary() -> Path:
-    """OUTBOXD_PLAIN_BIN, or what was last built without sanitizers."""
-    if explicit := os.environ.get("OUTBOXD_PLAIN_BIN"):
-        return Path(explicit).resolve()
-    built = [path for preset in ("release", "dev") if (path := ROOT / "build" / preset / "src" / "cmd" / "outboxd").exists()]
-    if not built:
-        raise RuntimeError("memory is measured on a build without sanitizers: build one, or set OUTBOXD_PLAIN_BIN")
-    return max(built, key=lambda path: path.stat().st_mtime)  # the other one may be of an older source
-
-
-@pytest.fixture
-def plain(outboxd: OutboxdFactory) -> OutboxdFactory:
-    return lambda **settings: outboxd(binary_path=plain_binary(), **settings)
 
 
 @pytest.fixture

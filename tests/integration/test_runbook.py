@@ -1,6 +1,7 @@
 """The runbook as an operator uses it: a fault on real servers, the commands of the document, and search is whole again.
 
-Each command and each output comes from docs/RUNBOOK.md; nothing here knows them but by their names.
+Each command and each output comes from docs/RUNBOOK.md; nothing here knows them but by their names. Whoever is called begins
+with its first minute: look() types that, and from there on only sections are read to which its table sends.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from conftest import OutboxdFactory
+from documents import ROOT, blocks, pattern, read
 from helpers import init, publish, secure_node, undelivered
 from shell import Operator
 from test_operator import Clock
@@ -23,6 +25,9 @@ from harness import Answer, Database, Elastic, Outboxd, ScriptedElastic, wait_un
 DOCUMENT = "docs/RUNBOOK.md"
 INDEX = "products"
 QUICK = {"relay_poll_interval": "50ms", "retry_base": "50ms", "retry_cap": "500ms"}
+MINUTE = "one-minute-what-is-wrong"
+SYMPTOMS = re.findall(r"^\| (.*) \| \[[^|]*\]\(#([\w-]+)\) \|$",
+                      read(DOCUMENT).partition("## One minute")[2].partition("**Mended?**")[0], re.MULTILINE)
 GRANTED = privileges("index", "delete", "read", "view_index_metadata")
 
 
@@ -81,9 +86,23 @@ def wait_whole(op: Operator, timeout: float = 60) -> None:
     assert in_search(op) == {str(key): float(price) for key, price in op.db.execute("SELECT id, price FROM products")}
 
 
-def post(op: Operator, path: str) -> None:
-    with urllib.request.urlopen(urllib.request.Request(op.variables["ADMIN"] + path, method="POST")) as reply:
+def post(op: Operator, path: str, token: str = "") -> None:
+    request = urllib.request.Request(op.variables["ADMIN"] + path, method="POST", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request) as reply:
         assert reply.status == 200
+
+
+def look(op: Operator, alert: str = "") -> None:
+    """The first minute. What it prints, and the alert, choose rows of the table; only where these send to is read from now on."""
+    printed = "".join(op.run(name) for name in ("ready", "status", "check", "journal")) + alert
+
+    def fits(symptom: str) -> bool:
+        words = [pattern(text).pattern for text in re.findall("`(.+?)`", symptom)] + re.findall(r"Outboxd\w+", symptom)
+        return any(re.search(rf"(?<!\w){word}(?!\w)", printed) for word in words)
+
+    op.sent_to = {section for symptom, section in SYMPTOMS if fits(symptom)}
+    assert op.sent_to, f"no row of the table fits\n{printed}"
+    op.sent_to.add(MINUTE)
 
 
 def wait_ready(op: Operator) -> None:
@@ -100,6 +119,7 @@ def test_elasticsearch_is_down(at_work: Operator) -> None:
     write(op, 42, 2)
     op.daemon.wait_log("elasticsearch_away", timeout=30)
 
+    look(op)
     op.sees("away-ready")
     op.sees("away-check")
     op.run("start-elasticsearch")
@@ -115,6 +135,7 @@ def test_postgresql_is_down(at_work: Operator) -> None:
     op.db.server.stop("immediate")
     op.daemon.wait_log("postgres_away", timeout=30)
 
+    look(op)
     assert "PostgreSQL is away: " in op.run("away-ready")
     assert "see whether the server runs, and host, port and sslmode in postgres.dsn" in op.run("away-check")
     op.run("start-postgres")
@@ -144,15 +165,19 @@ def secured(db: Database, secure: Elastic, outboxd: OutboxdFactory, secret: Path
     return operator
 
 
-def test_a_wrong_password(secured: Operator) -> None:
+@pytest.mark.parametrize("said", ["is away", "denies access"])
+def test_a_wrong_password(secured: Operator, said: str) -> None:
+    """With events that it refuses, and before there is any."""
     op = secured
     secret = Path(op.daemon.settings["elasticsearch_password_file"])
     secret.write_text("expired")
     op.start()
-    write(op, 42, 1)
-    op.daemon.wait_log("elasticsearch_away", timeout=30)
+    if said == "is away":
+        write(op, 42, 1)
+    op.daemon.wait_log("elasticsearch_away" if said == "is away" else "elasticsearch_denies", timeout=30)
 
-    assert "HTTP 401" in op.run("away-ready")
+    look(op)
+    assert f"Elasticsearch {said}: HTTP 401" in op.run("away-ready")
     assert "refuses these credentials (HTTP 401" in op.run("away-check")
     secret.write_text("relay-secret")
 
@@ -168,11 +193,19 @@ def test_a_missing_privilege(secured: Operator) -> None:
     write(op, 42, 1)
     op.daemon.wait_log("index_paused", timeout=30)
 
+    look(op)
     assert "index on products is missing: its events wait -> add it to the role" in op.run("paused")
     op.elastic.set_roles(GRANTED)
 
     wait_whole(op)
-    assert '"found" : true' in op.run("document"), "the administrator's name in ~/.netrc"
+
+
+def test_an_administrators_name_and_password(secured: Operator) -> None:
+    """They come from ~/.netrc: the relay's own role may not do what the runbook does."""
+    secured.start()
+    write(secured, 42, 1)
+    wait_whole(secured)
+    assert '"found" : true' in secured.run("document")
 
 
 def test_no_privilege_at_all(secured: Operator) -> None:
@@ -183,6 +216,7 @@ def test_no_privilege_at_all(secured: Operator) -> None:
     write(op, 42, 1)
     op.daemon.wait_log("elasticsearch_away", timeout=30)
 
+    look(op)
     assert "HTTP 403 security_exception" in op.run("away-ready")
     op.elastic.set_roles(GRANTED)
 
@@ -197,6 +231,7 @@ def test_an_index_is_blocked(at_work: Operator, block: str) -> None:
     write(op, 42, 2)
     op.daemon.wait_log("index_paused", timeout=30)
 
+    look(op)
     if block == "read_only_allow_delete":
         op.sees("disk")
     assert f"products is blocked: index.blocks.{block}" in op.run("paused")
@@ -214,6 +249,7 @@ def test_a_mapping_conflict(op: Operator) -> None:
     bad = publish(op.db, INDEX, "42", {"id": 42, "price": "a lot"})
     wait_until(lambda: op.db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL"), 30, "a dead event")
 
+    look(op)
     op.sees("dead-list")
     op.sees("dead-one", EVENT=bad)
     op.run("dead-correct")
@@ -230,6 +266,7 @@ def test_many_of_one_reason(op: Operator) -> None:
         write(op, key, 1.5)
     wait_until(lambda: op.db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL") == 2, 30, "dead events")
 
+    look(op)
     status = op.run("status")
     assert re.search(r"dead +2\n +2  document_parsing_exception  \(the first: outboxd dead 1\)", status), status
     op.run("dead-list")
@@ -249,6 +286,7 @@ def test_an_expression_that_fails_on_one_row(op: Operator) -> None:
     bad = publish(op.db, INDEX, "42", {"id": 42, "price": "a lot"})
     wait_until(lambda: op.db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL"), 30, "a dead event")
 
+    look(op)
     assert "mapping_expression_failed" in op.run("dead-list")
     shown = op.run("dead-one", EVENT=bad)
     assert "an expression of [outbox] fails on this row" in shown and '"a lot"' in shown
@@ -265,6 +303,7 @@ def test_a_pinned_horizon(at_work: Operator) -> None:
     with op.db.connect(application_name="nightly report") as holder:
         holder.execute("BEGIN; SELECT pg_current_xact_id()")
         op.variables["OUTBOXD_POSTGRES_DSN"] = later
+        look(op)
         status = op.sees("horizon")
         pid = re.search(r"pg_terminate_backend\((\d+)\)", status)
         assert pid and int(pid[1]) == holder.info.backend_pid
@@ -287,6 +326,10 @@ def test_a_locked_table(at_work: Operator, mode: str) -> None:
         holder.execute(f"LOCK TABLE outbox IN {mode} MODE")
         post(op, "/resume")
 
+        op.daemon.wait_log("sql_failed", timeout=60)
+        if mode == "ACCESS EXCLUSIVE":
+            op.daemon.wait_log("count_failed", timeout=60)
+        look(op)
         if mode == "SHARE":
             printed = op.comes_to_see("lag-status")
         else:
@@ -294,7 +337,6 @@ def test_a_locked_table(at_work: Operator, mode: str) -> None:
             assert "the table is locked: " in printed
         pid = re.search(r"pid (\d+), nightly report.*\n?.*Ask its owner, or: SELECT pg_terminate_backend\((\d+)\)", printed)
         assert pid and int(pid[1]) == int(pid[2]) == holder.info.backend_pid, printed
-        op.daemon.wait_log("sql_failed", timeout=60)
         assert "PostgreSQL refuses: canceling statement due to lock timeout" in op.run("lag-ready")
         if mode == "ACCESS EXCLUSIVE":
             op.sees("blind-journal")
@@ -315,8 +357,30 @@ def test_a_privilege_was_revoked(op: Operator, shop: str) -> None:
     write(op, 42, 2)
     op.daemon.wait_log("sql_failed", timeout=30)
 
+    look(op)
     assert "PostgreSQL refuses: " in (said := op.run("away-ready")) and "permission denied" in said
     assert "this role may not mark rows -> run GRANT UPDATE (processed, " in op.run("away-check")
+    op.run("grant")
+
+    wait_whole(op)
+    wait_ready(op)
+
+
+def test_the_table_may_not_be_read(op: Operator, shop: str) -> None:
+    """Nothing is pending, and what comes from now on is not counted: only readiness tells."""
+    op.daemon.settings["postgres_dsn"] = op.db.dsn_with(user=shop)
+    op.start()
+    write(op, 42, 1)
+    wait_whole(op)
+    op.db.execute("REVOKE SELECT ON outbox FROM shop")
+    op.daemon.wait_log("sql_failed", timeout=30)
+    op.daemon.wait_log("count_failed", timeout=60)
+    write(op, 42, 2)
+
+    look(op, "OutboxdNotReady")
+    op.sees("not-ready")
+    assert "permission denied for table" in op.run("blind-journal")
+    assert "this role may not read it -> run GRANT SELECT ON" in op.run("away-check")
     op.run("grant")
 
     wait_whole(op)
@@ -334,23 +398,35 @@ def shop(op: Operator) -> Iterator[str]:
     op.db.execute("DROP ROLE shop")
 
 
-def test_ids_went_back(at_work: Operator) -> None:
-    op = at_work
+def test_ids_went_back(op: Operator) -> None:
+    op.daemon.settings.update(retry_base="30s", retry_cap="30s")  # it is still waiting when somebody looks
+    op.start()
+    write(op, 42, 1)
+    wait_whole(op)
     op.elastic.call("PUT", f"/{INDEX}/_doc/42?version=1000000&version_type=external", {"id": 42, "price": 7})
     write(op, 42, 2)
     op.daemon.wait_log("version_from_the_future", timeout=30)
 
+    look(op)
+    op.sees("waiting")
     op.sees("ids-check")
     op.sees("ids-raise")
 
     wait_whole(op)
 
 
-def test_paused_and_forgotten(at_work: Operator) -> None:
-    op = at_work
-    post(op, "/pause")
+@pytest.mark.parametrize("token", ["", "s3cret-of-the-admin"])
+def test_paused_and_forgotten(op: Operator, tmp_path: Path, token: str) -> None:
+    if token:
+        (tmp_path / "token").write_text(f"{token}\n")
+        op.daemon.settings["admin_token_file"] = tmp_path / "token"
+        op.variables["AUTH"] = f"--oauth2-bearer {token}"
+    op.start()
+    wait_ready(op)
+    post(op, "/pause", token)
     write(op, 42, 2)
 
+    look(op)
     op.sees("lag-ready")
     printed = op.run("lag-status")
     assert "pending    1\n" in printed and ": paused by an operator\n" in printed
@@ -367,6 +443,7 @@ def test_a_closed_index(at_work: Operator) -> None:
     write(op, 42, 2)
     op.daemon.wait_log("index_paused", timeout=30)
 
+    look(op)
     op.sees("paused")
     op.run("open")
 
@@ -385,6 +462,7 @@ def test_an_alias_without_a_write_index(op: Operator) -> None:
         write(op, 42, 1)
         op.daemon.wait_log("index_paused", timeout=30)
 
+        look(op)
         assert "products is an alias of 2 indexes without a write index" in op.run("paused")
         op.run("write-index", INDEX=f"{INDEX}-2", ALIAS=INDEX)
 
@@ -411,6 +489,7 @@ def test_it_was_killed(at_work: Operator) -> None:
     op.daemon.kill9()
     write(op, 42, 2)
 
+    look(op, "OutboxdRestarting")
     op.sees("stopped-ready")
     printed = op.run("stopped-journal")
     assert printed.startswith("failed\n") and "event=started" in printed
@@ -431,6 +510,7 @@ def test_elasticsearch_is_busy(db: Database, clean: Elastic, outboxd: OutboxdFac
         op.start()
         publish(db, INDEX, "42", {"price": 1})
         wait_until(lambda: undelivered(db) == 0, 30, "its delivery")
+        look(op, "OutboxdElasticsearchBusy")
         op.comes_to_see("busy")
 
 
@@ -505,6 +585,7 @@ def test_a_red_index(op: Operator) -> None:
     op.start()
     write(op, 42, 1)
 
+    look(op)
     op.sees("red")
     assert "nobody" in op.run("explain")
     op.run("allocation")
@@ -522,3 +603,15 @@ def test_a_slot_that_nobody_reads(op: Operator) -> None:
 
 def test_the_variables_are_those_of_the_document(op: Operator) -> None:
     assert set(re.findall(r"(\w+)=", re.sub(r"#.*", "", op.text("variables")))) <= op.variables.keys()
+
+
+def test_every_sentence_of_readyz_is_in_the_first_minutes_table() -> None:
+    rows = (ROOT / "src/run/health.c").read_text().partition("} rows[] = {")[2].partition("};")[0]
+    sentences = [text for text in re.findall(r'"([^"]*)"', rows) if text]
+    assert len(sentences) > 7 and "Elasticsearch denies access" in sentences
+    assert [sentence for sentence in sentences if not any(f"`{sentence}`" in symptom for symptom, _ in SYMPTOMS)] == []
+
+
+def test_every_section_is_one_that_somebody_is_sent_to() -> None:
+    sections = {block.section for block in blocks(DOCUMENT)}
+    assert sections - {section for _, section in SYMPTOMS} == {"runbook", MINUTE}
