@@ -49,6 +49,7 @@ class Run(NamedTuple):
 
 RUN_ELSEWHERE = {
     ("README.md", "test"): Run(".ci/run", "./test.sh"),
+    ("README.md", "track"): Run("docs/TRACKING.md", "outboxd track products --index products --document product_documents"),
     ("README.md", "build"): Run("tests/systemd/run", "cmake --preset release -B build/install -DBUILD_TESTING=OFF"),
     ("CONTRIBUTING.md", "build"): Run("test.sh", "tests/setup/install.sh test"),
     ("docs/CONTAINERS.md", "build"): Run("tests/containers/engine.sh", "buildah bud"),
