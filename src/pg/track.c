@@ -10,11 +10,12 @@
 #include "pg/sqlstate.h"
 #include "pg/sync.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SQL_MAX (1024 * 1024)
-#define BLANKS_MAX 32
+#define BLANKS_MAX 64
 
 struct blank {
 	const char *name, *value;
@@ -24,7 +25,7 @@ struct tracker {
 	struct mapping mapping;
 	struct sync *db;
 	struct pg_result *facts; // of the table
-	struct buf statements;
+	struct buf statements, notes;
 	struct blank blanks[BLANKS_MAX];
 	int blank_count;
 };
@@ -33,6 +34,7 @@ static bool tracker_open(struct tracker *t, const struct config *config, struct 
 {
 	*t = (struct tracker){ 0 };
 	buf_init(&t->statements, SQL_MAX);
+	buf_init(&t->notes, SQL_MAX);
 	if (!mapping_init(&t->mapping, config, e))
 		return false;
 	t->db = sync_open(config->postgres_dsn, e);
@@ -45,13 +47,14 @@ static void tracker_close(struct tracker *t)
 	sync_close(t->db);
 	mapping_done(&t->mapping);
 	buf_done(&t->statements);
+	buf_done(&t->notes);
 }
 
 // A later value of the same name comes first.
 static void put(struct tracker *t, const char *name, const char *value)
 {
-	if (t->blank_count < BLANKS_MAX)
-		t->blanks[t->blank_count++] = (struct blank){ name, value ? value : "" };
+	assert(t->blank_count < BLANKS_MAX);
+	t->blanks[t->blank_count++] = (struct blank){ name, value ? value : "" };
 }
 
 static const char *find(const struct tracker *t, const char *name, size_t len)
@@ -158,6 +161,9 @@ static bool add_child(struct tracker *t, const struct track *track, const char *
 	res = look(t, sql_query_track_child, params, 4, e);
 	if (!res)
 		return false;
+	if (strcmp(blank(t, "has_key"), "t") != 0)
+		buf_addf(&t->notes, "%s has no foreign key on %s: see what docs/TRACKING.md says of that\n",
+			 blank(t, "child"), blank(t, "child_column"));
 	put(t, "on", blank(t, "child"));
 	put(t, "when_truncated", track->truncate_deletes ? "AFTER" : "BEFORE");
 	add_triggers(t, partitioned(t) || track->always, track->always, blank(t, "touch_function"),
@@ -267,9 +273,9 @@ bool track_install(const struct config *config, const struct track *track, bool 
 		fputs(buf_str(&t.statements), out);
 	else
 		fprintf(out,
-			"changes of %s are events of index %s from now on\n"
+			"%schanges of %s are events of index %s from now on\n"
 			"rows that were there before are none yet: UPDATE them, or see docs/TRACKING.md\n",
-			blank(&t, "tracked"), track->index);
+			buf_str(&t.notes), blank(&t, "tracked"), track->index);
 	tracker_close(&t);
 	return ok;
 }

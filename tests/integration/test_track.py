@@ -272,6 +272,17 @@ class TestTouches:
         assert index(db) == self.truth(db) and index(db)["1"]["variants"] is None
 
 
+def test_children_without_a_foreign_key_are_said(db: Database, cli: Outboxd) -> None:
+    db.execute("CREATE TABLE variants (sku text, product bigint)")
+    done = track(cli, "products", "--index", "products", "--touches", "variants.product")
+    assert done.stdout.startswith("public.variants has no foreign key on product")
+    db.execute("INSERT INTO variants VALUES ('a', 1)")
+    assert events(db) == [], "there is no such product"
+    db.execute("INSERT INTO products VALUES (1)")
+    db.execute("UPDATE variants SET sku = 'b'")
+    assert [event for event, *_ in events(db)] == ["insert", "touch"]
+
+
 class TestCommand:
     def test_twice_is_once(self, db: Database, cli: Outboxd) -> None:
         for _ in range(2):
