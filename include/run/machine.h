@@ -78,6 +78,8 @@ const struct worker_rule *worker_find_rule(enum worker_state from, enum worker_e
 const char *worker_state_text(enum worker_state s);
 const char *worker_event_text(enum worker_event e);
 
+struct bulk_item;
+
 struct worker {
 	struct relay *relay;
 	int number;
@@ -144,6 +146,11 @@ worker_action worker_act_rollback, worker_act_sieve, worker_act_finish, worker_a
 // Translators: they fill fields and dispatch.
 bool worker_on_row(void *arg, int step, const struct pg_result *res, int row);
 void worker_on_reply(void *arg, const struct http_reply *reply);
+// One item of the answer; called back by bulk_decode.
+void worker_judge_item(void *arg, size_t position, const struct bulk_item *item);
+// When all of them are known: server errors, which the others explain.
+void worker_judge_server_errors(struct worker *w);
+void worker_index_fault(struct worker *w, size_t entry, const char *type, const char *reason);
 void worker_claim_ended(struct worker *w, bool committed); // gives the lanes back and counts
 
 #endif

@@ -16,7 +16,6 @@
 #define LONE_REFUSALS_OF_A_CLAIM 16
 // A connection that breaks under a body of this size or more may be a proxy's limit.
 #define LARGE_BODY (1024 * 1024)
-#define SERVER_REASONS_MAX 64
 
 void worker_act_probe(struct worker *w)
 {
@@ -57,142 +56,6 @@ static void abandon(struct worker *w)
 {
 	w->abandoned = true;
 	batch_drop_ranges(w->batch);
-}
-
-// When there is no room left to wait for each index on its own, all wait for a moment.
-static void index_fault(struct worker *w, size_t entry, const char *type, const char *reason)
-{
-	struct slice index = batch_index(w->batch, entry);
-	char name[256];
-
-	snprintf(name, sizeof(name), "%.*s", (int)index.n, index.p);
-	if (!relay_index_at_fault(w->relay, name, type, reason))
-		w->impatient = true;
-}
-
-static void index_works(struct worker *w, size_t entry)
-{
-	struct slice index = batch_index(w->batch, entry);
-	struct circuit was;
-
-	if (w->relay->suspects.waiting > 0)
-		suspects_index_works(&w->relay->suspects, index);
-	if (!paused_remove(&w->relay->paused, index.p, index.n, &was))
-		return;
-	relay_index_works(w->relay, index.p, index.n, &was);
-}
-
-// "Something newer is there" is only believed of a version that this table did draw; whether it drew it for this document
-// is asked when the batch is settled.
-static bool is_from_the_future(struct worker *w, size_t entry, const char *reason)
-{
-	int64_t version = verdict_conflict_version(reason);
-
-	if (w->drawn == 0 || version < 0)
-		return false; // versions that are no ids of ours
-	if (version <= w->drawn) {
-		batch_set_conflict(w->batch, entry, version);
-		return false;
-	}
-	relay_future(w->relay, batch_entry(w->batch, entry)->id, version, w->drawn);
-	return true;
-}
-
-// Everything that one item of an answer may mean.
-static void judge_item(void *arg, size_t position, const struct bulk_item *item)
-{
-	struct worker *w = arg;
-	size_t entry = batch_sent_entry(w->batch, &w->range, position);
-	const struct item_facts facts = {
-		.status = item->status,
-		.op = batch_entry(w->batch, entry)->op,
-		.type = item->type,
-		.reason = item->reason,
-		.alone = w->range.to - w->range.from == 1,
-	};
-	struct judgement j = verdict_item(&facts);
-
-	w->slow = w->slow || j.slow;
-	if (j.verdict == VERDICT_SOLO) {
-		batch_solo(w->batch, &w->range, position);
-		return;
-	}
-	if (j.verdict == VERDICT_SUPERSEDED && is_from_the_future(w, entry, item->reason))
-		j.verdict = VERDICT_FUTURE;
-	batch_judge(w->batch, entry, j.verdict);
-	if (j.verdict == VERDICT_DONE || j.verdict == VERDICT_SUPERSEDED) {
-		w->accepted_any = true;
-		batch_set_answered(w->batch, entry, w->answered_us);
-		if (w->relay->paused.count > 0 || w->relay->suspects.waiting > 0)
-			index_works(w, entry);
-	} else if (j.verdict == VERDICT_FUTURE) {
-		batch_set_trouble(w->batch, entry, item->status, "version_from_the_future", item->reason);
-	} else if (j.verdict == VERDICT_DEAD || j.verdict == VERDICT_ATTEMPT) {
-		batch_set_trouble(w->batch, entry, item->status, item->type, item->reason);
-	} else if (j.verdict == VERDICT_SERVER) {
-		// All items of an answer can have one, and a long one.
-		batch_set_trouble(w->batch, entry, item->status, item->type,
-				  w->server_errors++ < SERVER_REASONS_MAX ? item->reason : "");
-	} else if (j.verdict == VERDICT_PAUSE_INDEX) {
-		index_fault(w, entry, item->type, item->reason);
-	} else {
-		w->impatient = true;
-	}
-}
-
-static bool same(struct slice a, struct slice b)
-{
-	return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
-}
-
-// Was any event of this index accepted by the same answer?
-static bool accepted_with(const struct worker *w, struct slice index)
-{
-	for (size_t p = 0; p < w->range.to - w->range.from; p++) {
-		size_t entry = batch_sent_entry(w->batch, &w->range, p);
-		enum verdict v = batch_entry(w->batch, entry)->verdict;
-
-		if ((v == VERDICT_DONE || v == VERDICT_SUPERSEDED) &&
-		    same(batch_index(w->batch, entry), index))
-			return true;
-	}
-	return false;
-}
-
-// The index works, so it is the event: its document, which breaks a pipeline (an attempt is counted, and an end comes), or
-// its shard, which is away (503: nobody's fault, but its index must not wait with it).
-static void blame_event(struct worker *w, size_t entry)
-{
-	bool shard = batch_trouble(w->batch, entry)->status == 503;
-
-	batch_judge(w->batch, entry, shard ? VERDICT_ASIDE : VERDICT_ATTEMPT);
-}
-
-// All items are known: are the events to blame that met a server error, or their index? The server's words stay out of
-// the log: a bulk request that names its shard quotes the documents.
-static void judge_server_errors(struct worker *w)
-{
-	struct slice known = { 0 };
-	bool works = false;
-
-	for (size_t p = 0; w->server_errors > 0 && p < w->range.to - w->range.from; p++) {
-		size_t entry = batch_sent_entry(w->batch, &w->range, p);
-		const struct entry *e = batch_entry(w->batch, entry);
-		struct slice index = batch_index(w->batch, entry);
-
-		if (e->verdict != VERDICT_SERVER)
-			continue;
-		if (!known.p || !same(known, index)) {
-			known = index;
-			works = accepted_with(w, index);
-		}
-		if (works || suspects_again(&w->relay->suspects, e->id, index))
-			blame_event(w, entry);
-		else
-			index_fault(w, entry, batch_trouble(w->batch, entry)->type,
-				    "a server error; its words stand in the server's log");
-	}
-	w->server_errors = 0;
 }
 
 static void describe_failure(const struct http_reply *reply, const struct bulk_error *error, char *out,
@@ -357,7 +220,8 @@ static struct judgement judge_request(struct worker *w, const struct http_reply 
 	w->slow = false;
 	w->server_errors = 0;
 	if (!facts.fault && reply->status == 200) {
-		facts.readable = bulk_decode(reply->body, reply->len, events, judge_item, w, &unreadable);
+		facts.readable = bulk_decode(reply->body, reply->len, events, worker_judge_item, w,
+					     &unreadable);
 		if (!facts.readable)
 			snprintf(ret_error->reason, sizeof(ret_error->reason), "%.500s", unreadable.text);
 	} else if (!facts.fault) {
@@ -374,7 +238,7 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 
 	switch (j.verdict) {
 	case VERDICT_DONE:
-		judge_server_errors(w);
+		worker_judge_server_errors(w);
 		relay_elasticsearch_works(r);
 		r->accepted++;
 		w->broken = false;
@@ -391,7 +255,7 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 		refuse_alone(w, reply, error);
 		break;
 	case VERDICT_PAUSE_INDEX: // only said of a single event
-		index_fault(w, batch_sent_entry(w->batch, &w->range, 0), error->type, error->reason);
+		worker_index_fault(w, batch_sent_entry(w->batch, &w->range, 0), error->type, error->reason);
 		break;
 	case VERDICT_NONE:
 	case VERDICT_SUPERSEDED:

@@ -409,16 +409,19 @@ class TestStrangeRows:
         assert reply.status == 500 and "ask for less" in reply.text
         assert len(admin.get("/dead?limit=100")["dead"]) == 100
 
-    def test_a_long_trouble_is_cut_between_characters(self, ready: Any, db: Database, index: str, admin: Admin) -> None:
-        """Of what a trigger says only the server's own sentences are told on; this one has a word that has no limit."""
-        said = f'syntax error at or near "x{"ä" * 200}"'
-        db.execute(REFUSE.replace("RAISE EXCEPTION 'no'", f"EXECUTE 'x{'ä' * 200}'"))
-        db.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()")
-        publish(db, index, "1", {"n": 1})
-        ready.wait_log("sql_failed")
-        told = said.encode()[:254].decode()  # of 255 that there is room for: the last one would be half a character
-        assert admin.ask("/readyz").text == f"PostgreSQL refuses: {told}\n"
-        assert told in json.dumps(admin.get("/status")["reasons"], ensure_ascii=False)
+    def test_a_long_trouble_is_cut_between_characters(self, db: Database, outboxd: OutboxdFactory, index: str, admin: Admin) -> None:
+        refused = json.dumps({"error": {"type": "odd", "reason": "ä" * 300}, "status": 503}, ensure_ascii=False)
+        with ScriptedElastic(lambda request: Answer(status=503, body=refused.encode())) as elastic:
+            daemon = outboxd(admin_listen=admin.listen, elasticsearch_url=elastic.url)
+            init(daemon)
+            daemon.start()
+            daemon.wait_log("admin_listens")
+            publish(db, index, "1", {"n": 1})
+            daemon.wait_log("elasticsearch_away")
+            said = "HTTP 503 odd: " + "ä" * 300
+            told = said.encode()[:254].decode()  # of 255 that there is room for: the last one would be half a character
+            assert f"Elasticsearch is away: {told}\n" in admin.ask("/readyz").text
+            assert told in json.dumps(admin.get("/status")["reasons"], ensure_ascii=False)
 
 
 class TestRequeue:

@@ -54,6 +54,7 @@ class TestCost:
         daemon = plain(admin_listen=admin.listen)
         init(daemon)
         daemon.start()
+        daemon.wait_log("admin_listens")
         wait_until(lambda: admin.ask("/readyz").status == 200, 30, "readiness")
         with db.connect() as holder, contextlib.closing(http.client.HTTPConnection(HOST, admin.port, timeout=60)) as prometheus:
             holder.execute("BEGIN")

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// What the items of an answer mean for their events, and for their indexes.
+#include "es/bulk.h"
+#include "run/machine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// All items of an answer may have a long one.
+#define SERVER_REASONS_MAX 64
+
+// When there is no room left to wait for each index on its own, all wait for a moment.
+void worker_index_fault(struct worker *w, size_t entry, const char *type, const char *reason)
+{
+	struct slice index = batch_index(w->batch, entry);
+	char name[256];
+
+	snprintf(name, sizeof(name), "%.*s", (int)index.n, index.p);
+	if (!relay_index_at_fault(w->relay, name, type, reason))
+		w->impatient = true;
+}
+
+static void index_works(struct worker *w, size_t entry)
+{
+	struct slice index = batch_index(w->batch, entry);
+	struct circuit was;
+
+	if (w->relay->suspects.waiting > 0)
+		suspects_index_works(&w->relay->suspects, index);
+	if (!paused_remove(&w->relay->paused, index.p, index.n, &was))
+		return;
+	relay_index_works(w->relay, index.p, index.n, &was);
+}
+
+// "Something newer is there" is only believed of a version that this table did draw; whether it drew it for this document
+// is asked when the batch is settled.
+static bool is_from_the_future(struct worker *w, size_t entry, const char *reason)
+{
+	int64_t version = verdict_conflict_version(reason);
+
+	if (w->drawn == 0 || version < 0)
+		return false; // versions that are no ids of ours
+	if (version <= w->drawn) {
+		batch_set_conflict(w->batch, entry, version);
+		return false;
+	}
+	relay_future(w->relay, batch_entry(w->batch, entry)->id, version, w->drawn);
+	return true;
+}
+
+// Everything that one item of an answer may mean.
+void worker_judge_item(void *arg, size_t position, const struct bulk_item *item)
+{
+	struct worker *w = arg;
+	size_t entry = batch_sent_entry(w->batch, &w->range, position);
+	const struct item_facts facts = {
+		.status = item->status,
+		.op = batch_entry(w->batch, entry)->op,
+		.type = item->type,
+		.reason = item->reason,
+		.alone = w->range.to - w->range.from == 1,
+	};
+	struct judgement j = verdict_item(&facts);
+
+	w->slow = w->slow || j.slow;
+	if (j.verdict == VERDICT_SOLO) {
+		batch_solo(w->batch, &w->range, position);
+		return;
+	}
+	if (j.verdict == VERDICT_SUPERSEDED && is_from_the_future(w, entry, item->reason))
+		j.verdict = VERDICT_FUTURE;
+	batch_judge(w->batch, entry, j.verdict);
+	if (j.verdict == VERDICT_DONE || j.verdict == VERDICT_SUPERSEDED) {
+		w->accepted_any = true;
+		batch_set_answered(w->batch, entry, w->answered_us);
+		if (w->relay->paused.count > 0 || w->relay->suspects.waiting > 0)
+			index_works(w, entry);
+	} else if (j.verdict == VERDICT_FUTURE) {
+		batch_set_trouble(w->batch, entry, item->status, "version_from_the_future", item->reason);
+	} else if (j.verdict == VERDICT_DEAD || j.verdict == VERDICT_ATTEMPT) {
+		batch_set_trouble(w->batch, entry, item->status, item->type, item->reason);
+	} else if (j.verdict == VERDICT_SERVER) {
+		// All items of an answer can have one, and a long one.
+		batch_set_trouble(w->batch, entry, item->status, item->type,
+				  w->server_errors++ < SERVER_REASONS_MAX ? item->reason : "");
+	} else if (j.verdict == VERDICT_PAUSE_INDEX) {
+		worker_index_fault(w, entry, item->type, item->reason);
+	} else {
+		w->impatient = true;
+	}
+}
+
+static bool same(struct slice a, struct slice b)
+{
+	return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
+}
+
+// Was any event of this index accepted by the same answer?
+static bool accepted_with(const struct worker *w, struct slice index)
+{
+	for (size_t p = 0; p < w->range.to - w->range.from; p++) {
+		size_t entry = batch_sent_entry(w->batch, &w->range, p);
+		enum verdict v = batch_entry(w->batch, entry)->verdict;
+
+		if ((v == VERDICT_DONE || v == VERDICT_SUPERSEDED) &&
+		    same(batch_index(w->batch, entry), index))
+			return true;
+	}
+	return false;
+}
+
+// The index works, so it is the event: its document, which breaks a pipeline (an attempt is counted, and an end comes), or
+// its shard, which is away (503: nobody's fault, but its index must not wait with it).
+static void blame_event(struct worker *w, size_t entry)
+{
+	bool shard = batch_trouble(w->batch, entry)->status == 503;
+
+	batch_judge(w->batch, entry, shard ? VERDICT_ASIDE : VERDICT_ATTEMPT);
+}
+
+// What of a server error may be logged: of a shard that is away what comes before its request, which quotes the documents;
+// of others, such as a failing pipeline's, nothing.
+static void describe_server_error(const struct trouble *t, char *out, size_t cap)
+{
+	const char *request = strstr(t->reason, ", request: [");
+
+	if (strcmp(t->type, "unavailable_shards_exception") == 0 && request)
+		snprintf(out, cap, "%.*s", (int)(request - t->reason), t->reason);
+	else
+		snprintf(out, cap,
+			 "a server error; its words may quote documents, and are in the server's log");
+}
+
+static void pause_for(struct worker *w, size_t entry)
+{
+	const struct trouble *t = batch_trouble(w->batch, entry);
+	char reason[512];
+
+	describe_server_error(t, reason, sizeof(reason));
+	worker_index_fault(w, entry, t->type, reason);
+}
+
+// All items are known: are the events to blame that met a server error, or their index?
+void worker_judge_server_errors(struct worker *w)
+{
+	struct slice known = { 0 };
+	bool works = false;
+
+	for (size_t p = 0; w->server_errors > 0 && p < w->range.to - w->range.from; p++) {
+		size_t entry = batch_sent_entry(w->batch, &w->range, p);
+		const struct entry *e = batch_entry(w->batch, entry);
+		struct slice index = batch_index(w->batch, entry);
+
+		if (e->verdict != VERDICT_SERVER)
+			continue;
+		if (!known.p || !same(known, index)) {
+			known = index;
+			works = accepted_with(w, index);
+		}
+		if (works || suspects_again(&w->relay->suspects, e->id, index))
+			blame_event(w, entry);
+		else
+			pause_for(w, entry);
+	}
+	w->server_errors = 0;
+}
