@@ -69,7 +69,10 @@ static const char *find(const struct tracker *t, const char *name, size_t len)
 // The caller knows that it is there.
 static const char *blank(const struct tracker *t, const char *name)
 {
-	return find(t, name, strlen(name));
+	const char *value = find(t, name, strlen(name));
+
+	assert(value);
+	return value ? value : "";
 }
 
 // The caller owns the text.
