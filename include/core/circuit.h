@@ -38,6 +38,7 @@ struct paused_indexes {
 		char *name;
 		char *why; // the reason as logged
 		struct circuit circuit;
+		int looks; // claims since its wait was over
 	} item[PAUSED_INDEXES_MAX];
 };
 void paused_done(struct paused_indexes *p);
@@ -51,7 +52,10 @@ int paused_names(const struct paused_indexes *p, int64_t now_ms, const char *ret
 // An event of the index was accepted. Returns true when it had been paused, with what is known of that. name is not
 // NUL-terminated.
 bool paused_remove(struct paused_indexes *p, const char *name, size_t len, struct circuit *ret_was);
-// The name of an index whose wait was over idle_ms ago without a word since: its events are gone. It is no longer paused;
+// A claim that began at began_ms ended well.
+void paused_looked(struct paused_indexes *p, int64_t began_ms);
+// The name of an index whose wait was over idle_ms ago, and many claims since met no event of it: they are gone. It is no
+// longer paused;
 // the caller owns the name. NULL = none.
 char *paused_take_idle(struct paused_indexes *p, int64_t now_ms, int64_t idle_ms);
 // True once when the wait of some index is over: its events shall be claimed again, as its probe.

@@ -4,15 +4,16 @@
 #ifndef OUTBOXD_CORE_SUSPECTS_H
 #define OUTBOXD_CORE_SUSPECTS_H
 
+#include "core/backoff.h"
 #include "core/row.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SUSPECTS_MAX 64
+#define SUSPECTS_MAX 256
 
 struct suspects {
-	unsigned added;   // the oldest one makes room
+	unsigned count;
 	unsigned waiting; // not cleared: who accepts events need only ask while there are any
 	struct suspect {
 		int64_t id;
@@ -23,7 +24,8 @@ struct suspects {
 
 // The event failed, and nothing else of its index was accepted with it. True: others were, since it failed the
 // last time.
-bool suspects_again(struct suspects *s, int64_t id, struct slice index);
+// When there is no room, one by lot makes some: the oldest would always be gone before it comes back.
+bool suspects_again(struct suspects *s, int64_t id, struct slice index, struct rng *rng);
 void suspects_index_works(struct suspects *s, struct slice index);
 
 #endif

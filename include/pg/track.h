@@ -25,7 +25,7 @@ struct track {
 bool track_install(const struct config *config, const struct track *t, bool print, FILE *out,
 		   struct err *e) must_check;
 // `index` NULL: from all indexes. Nothing to remove is an error.
-bool track_remove(const struct config *config, const char *table, const char *index, FILE *out,
+bool track_remove(const struct config *config, const char *table, const char *index, bool print, FILE *out,
 		  struct err *e) must_check;
 
 #endif

@@ -119,6 +119,8 @@ struct worker {
 	bool asked;         // some request of this claim was sent
 	bool slow;          // the last answer was a load signal
 	bool impatient;     // some items must wait for the server to recover
+	bool heard;         // some answer told the items apart
+	bool busy;          // some event was refused for now (429)
 	int64_t sieved;     // rows that the sieve found, not committed yet
 	int server_errors;  // in the answer that is read
 	bool accepted_any;  // some request of this claim was accepted
@@ -149,7 +151,7 @@ void worker_on_reply(void *arg, const struct http_reply *reply);
 // One item of the answer; called back by bulk_decode.
 void worker_judge_item(void *arg, size_t position, const struct bulk_item *item);
 // When all of them are known: server errors, which the others explain.
-void worker_judge_server_errors(struct worker *w);
+void worker_judge_server_errors(struct worker *w, int64_t took_us);
 void worker_index_fault(struct worker *w, size_t entry, const char *type, const char *reason);
 void worker_claim_ended(struct worker *w, bool committed); // gives the lanes back and counts
 

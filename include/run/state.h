@@ -67,6 +67,7 @@ struct relay {
 	struct circuit elasticsearch;
 	struct circuit postgres;
 	struct circuit sql;   // a claim or settlement fails on the side of PostgreSQL
+	int busy_claims;      // in a row met a 429
 	struct circuit items; // single events are refused for now (429): nothing is claimed for a moment
 	int lone_refusals;    // since anything was accepted: see place_blame
 	int64_t accepted;     // requests
@@ -147,7 +148,7 @@ void relay_index_works(struct relay *r, const char *index, size_t len, const str
 // Whose events are gone is not paused any more.
 void relay_forget_idle_indexes(struct relay *r);
 // A claim met items that were refused for now (429), or none.
-void relay_items_refused(struct relay *r);
+void relay_items_refused(struct relay *r, bool busy);
 void relay_items_taken(struct relay *r);
 // Event `id` was refused because of a version that the table never drew.
 void relay_future(struct relay *r, int64_t id, int64_t version, int64_t drawn);

@@ -1,4 +1,3 @@
--- BEFORE TRUNCATE, so the rows are still there.
-	ELSE
-		INSERT INTO {outbox} (event, aggregate_type, aggregate_id, data)
-		SELECT 'truncate', {index_literal}, t.{row_key}::text, NULL FROM {tracked} t WHERE {condition} ORDER BY t.{row_key};
+-- BEFORE TRUNCATE the rows are still there; their documents are none any more.
+INSERT INTO {outbox} (event, aggregate_type, aggregate_id)
+		SELECT 'truncate', {index_literal}, t.{row_key}::text FROM {tracked} t ORDER BY t.{row_key};

@@ -1,4 +1,3 @@
 -- TRUNCATE tells no trigger which rows it takes.
-	ELSE
-		RAISE EXCEPTION '% is tracked by outboxd: TRUNCATE would leave what it takes in the index', TG_RELID::regclass
+RAISE EXCEPTION '% is tracked by outboxd: TRUNCATE would leave what it takes in the index', TG_RELID::regclass
 			USING HINT = 'DELETE the rows, or track the table with --truncate delete.';

@@ -1,31 +1,36 @@
--- The events of a tracked table. The id of an event is drawn after its row was locked by the write itself, so for each
--- document ids follow commits. {new_rows} and {old_rows} are all rows of the statement, each document once; or, where
--- statement triggers do not fire (see track.c), the one row.
-CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+-- The events of a tracked table. Only the keys come from the trigger; the document is read from the table, where it is
+-- the newest whatever else fired meanwhile (triggers of the application, a MERGE, two cascades on one row). The write
+-- itself holds the row's lock when the id of its event is drawn, so for each document ids follow commits.
+CREATE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = {search_path} AS $outboxd$
+#variable_conflict use_column
+DECLARE
+	outboxd_keys text[];
 BEGIN
 	IF TG_OP = 'INSERT' THEN
-		INSERT INTO {outbox} (event, aggregate_type, aggregate_id, data)
-		SELECT 'insert', {index_literal}, (n.r).{row_key}::text, {row_document}
-		FROM (SELECT t AS r FROM {new_rows} t WHERE {condition}) n
-		ORDER BY (n.r).{row_key};
+		outboxd_keys := (SELECT array_agg(DISTINCT outboxd_new.{row_key}::text) FROM {new_rows} outboxd_new);
 	ELSIF TG_OP = 'DELETE' THEN
-		INSERT INTO {outbox} (event, aggregate_type, aggregate_id, data)
-		SELECT 'delete', {index_literal}, (o.r).{row_key}::text, NULL
-		FROM (SELECT t AS r FROM {old_rows} t WHERE {condition}) o
-		ORDER BY (o.r).{row_key};
+		outboxd_keys := (SELECT array_agg(DISTINCT outboxd_old.{row_key}::text) FROM {old_rows} outboxd_old);
 	ELSIF TG_OP = 'UPDATE' THEN
-		-- Rows that swap their keys: an old key that has a row again is no delete.
-		INSERT INTO {outbox} (event, aggregate_type, aggregate_id, data)
-		SELECT 'update', {index_literal}, coalesce((n.r).{row_key}, (o.r).{row_key})::text, CASE WHEN n.wanted THEN {row_document} END
-		FROM (SELECT t AS r, ({condition}) IS TRUE AS wanted FROM {old_rows} t) o
-		FULL JOIN (SELECT t AS r, ({condition}) IS TRUE AS wanted FROM {new_rows} t) n ON (n.r).{row_key} = (o.r).{row_key}
-		WHERE CASE WHEN n.wanted THEN o.wanted IS NOT TRUE OR NOT ({before} *= {after})
-		           ELSE o.wanted IS NOT FALSE AND (n.wanted IS NOT NULL
-		              OR NOT EXISTS (SELECT FROM {tracked} x WHERE x.{row_key} = (o.r).{row_key})) END
-		ORDER BY coalesce((n.r).{row_key}, (o.r).{row_key});
-	{truncate}
+		outboxd_keys := (
+			SELECT array_agg(DISTINCT outboxd_key)
+			FROM {old_rows} outboxd_old
+			FULL JOIN {new_rows} outboxd_new ON outboxd_new.{row_key}::text = outboxd_old.{row_key}::text
+			CROSS JOIN LATERAL unnest(ARRAY[outboxd_old.{row_key}::text, outboxd_new.{row_key}::text]) outboxd_key
+			WHERE outboxd_key IS NOT NULL
+			  AND (outboxd_old.{row_key} IS NULL OR outboxd_new.{row_key} IS NULL OR NOT ({before} *= {after})));
+	ELSE
+		{truncate}
 	END IF;
+	INSERT INTO {outbox} (event, aggregate_type, aggregate_id, data)
+	SELECT lower(TG_OP), {index_literal}, k.key, d.document
+	FROM unnest(outboxd_keys) k(key)
+	LEFT JOIN LATERAL (
+		SELECT {row_document} AS document FROM {tracked} t
+		WHERE t.{row_key} = k.key::{key_type} AND t.{row_key}::text = k.key AND ({condition})) d ON true
+	-- What comes into the index must be there, what leaves it need not have been.
+	WHERE d.document IS NOT NULL OR TG_OP <> 'INSERT'
+	ORDER BY k.key;
 	RETURN NULL;
 END
 $outboxd$;

@@ -1,3 +1,2 @@
 -- AFTER TRUNCATE: every parent has lost its children.
-	ELSE
-		parents := (SELECT array_agg(t.{row_key}) FROM {tracked} t);
+outboxd_keys := (SELECT array_agg(t.{row_key}::text) FROM {tracked} t);

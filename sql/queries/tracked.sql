@@ -7,10 +7,10 @@ SELECT d.about->>'table' AS "table", d.about->>'index' AS index, d.about->>'key'
             WHEN bool_or(t.tgenabled = 'A') THEN 'always'
             ELSE 'on' END AS state
 FROM pg_class o
-JOIN pg_proc p ON p.pronamespace = o.relnamespace AND starts_with(p.proname, o.relname || '_track_')
+JOIN pg_proc p ON p.pronamespace = o.relnamespace
 CROSS JOIN LATERAL (SELECT obj_description(p.oid, 'pg_proc') AS text) c
 CROSS JOIN LATERAL (SELECT CASE WHEN c.text LIKE '{"outboxd" : "track"%' THEN c.text::jsonb END AS about) d
 LEFT JOIN pg_trigger t ON t.tgfoid = p.oid AND t.tgparentid = 0
-WHERE o.oid = {table_literal}::regclass AND d.about IS NOT NULL AND p.proname !~ '_touch[0-9]+$'
+WHERE o.oid = {table_literal}::regclass AND d.about->>'outbox' = o.relname
 GROUP BY 1, 2, 3, 4, 5, 6, 7
 ORDER BY 1, 2

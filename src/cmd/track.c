@@ -59,7 +59,7 @@ int cmd_track(const struct call *call, struct err *e)
 	else if (call->word_count == 0)
 		ok = list(call, e);
 	else if (call->remove)
-		ok = track_remove(call->config, call->words[0], call->index, stdout, e);
+		ok = track_remove(call->config, call->words[0], call->index, call->print, stdout, e);
 	else
 		ok = install(call, e);
 	return ok ? 0 : err_exit_code(e->kind);

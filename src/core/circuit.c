@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <string.h>
 
+#define LOOKS_MIN 20
+
 void circuit_init(struct circuit *c, int64_t base_ms, int64_t cap_ms)
 {
 	*c = (struct circuit){ .backoff = { .base_ms = base_ms, .cap_ms = cap_ms } };
@@ -92,6 +94,7 @@ bool paused_add(struct paused_indexes *p, const char *name, const char *why, int
 		p->item[i] = (struct paused_index){ .name = mem_strdup(name), .why = mem_strdup(why) };
 		circuit_init(&p->item[i].circuit, base_ms, cap_ms);
 	}
+	p->item[i].looks = 0;
 	// Many rows of one answer say the same: only the first moves the wait.
 	if (added || now_ms >= p->item[i].circuit.until_ms)
 		circuit_failed(&p->item[i].circuit, now_ms, -1, rng);
@@ -120,12 +123,18 @@ bool paused_remove(struct paused_indexes *p, const char *name, size_t len, struc
 	return true;
 }
 
+void paused_looked(struct paused_indexes *p, int64_t began_ms)
+{
+	for (int i = 0; i < p->count; i++)
+		p->item[i].looks += began_ms >= p->item[i].circuit.until_ms;
+}
+
 char *paused_take_idle(struct paused_indexes *p, int64_t now_ms, int64_t idle_ms)
 {
 	for (int i = 0; i < p->count; i++) {
 		char *name;
 
-		if (now_ms < p->item[i].circuit.until_ms + idle_ms)
+		if (now_ms < p->item[i].circuit.until_ms + idle_ms || p->item[i].looks < LOOKS_MIN)
 			continue;
 		name = mem_strdup(p->item[i].name);
 		forget(p, i);

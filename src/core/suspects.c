@@ -11,16 +11,11 @@ static uint64_t hash(struct slice name)
 	return h;
 }
 
-static unsigned count(const struct suspects *s)
+bool suspects_again(struct suspects *s, int64_t id, struct slice index, struct rng *rng)
 {
-	return s->added < SUSPECTS_MAX ? s->added : SUSPECTS_MAX;
-}
+	unsigned at;
 
-bool suspects_again(struct suspects *s, int64_t id, struct slice index)
-{
-	struct suspect *next = &s->item[s->added % SUSPECTS_MAX];
-
-	for (unsigned i = 0; i < count(s); i++) {
+	for (unsigned i = 0; i < s->count; i++) {
 		bool cleared = s->item[i].cleared;
 
 		if (s->item[i].id != id)
@@ -29,9 +24,14 @@ bool suspects_again(struct suspects *s, int64_t id, struct slice index)
 		s->waiting += cleared;
 		return cleared;
 	}
-	s->waiting += s->added < SUSPECTS_MAX || next->cleared;
-	s->added++;
-	*next = (struct suspect){ .id = id, .index = hash(index) };
+	if (s->count < SUSPECTS_MAX) {
+		at = s->count++;
+		s->waiting++;
+	} else {
+		at = (unsigned)(rng_next(rng) % SUSPECTS_MAX);
+		s->waiting += s->item[at].cleared;
+	}
+	s->item[at] = (struct suspect){ .id = id, .index = hash(index) };
 	return false;
 }
 
@@ -39,7 +39,7 @@ void suspects_index_works(struct suspects *s, struct slice index)
 {
 	uint64_t h = hash(index);
 
-	for (unsigned i = 0; i < count(s); i++) {
+	for (unsigned i = 0; i < s->count; i++) {
 		if (s->item[i].cleared || s->item[i].index != h)
 			continue;
 		s->item[i].cleared = true;

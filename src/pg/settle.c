@@ -88,6 +88,8 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 		wait = json_integer(e->verdict == VERDICT_FUTURE || pace->cap_ms > OTHERS_FIRST_MS
 					    ? pace->cap_ms
 					    : OTHERS_FIRST_MS);
+	else if (e->fate == FATE_WAITING && t && t->status >= 500)
+		wait = json_integer(pace->cap_ms); // if it is the server after all, it shall have time
 	else if (e->fate == FATE_WAITING)
 		wait = json_integer(backoff_after(pace->base_ms, pace->cap_ms, e->attempts, pace->rng));
 	if (t) {

@@ -138,8 +138,8 @@ static void add_triggers(struct tracker *t, bool by_row, bool always, const char
 	auto_free char *truncate = filled(t, on_truncate);
 	int before = t->blank_count;
 
-	put(t, "new_rows", by_row ? "(SELECT NEW.*)" : "new_rows");
-	put(t, "old_rows", by_row ? "(SELECT OLD.*)" : "old_rows");
+	put(t, "new_rows", by_row ? "(SELECT NEW.*)" : "(SELECT * FROM new_rows)");
+	put(t, "old_rows", by_row ? "(SELECT OLD.*)" : "(SELECT * FROM old_rows)");
 	put(t, "truncate", truncate);
 	put(t, "calls", function);
 	add(t, body);
@@ -154,14 +154,15 @@ static bool add_child(struct tracker *t, const struct track *track, const char *
 {
 	auto_free char *table = mem_strndup(name, strlen(name));
 	char *dot = strrchr(table, '.'), digits[16];
-	const char *const params[] = { table, dot ? dot + 1 : "", digits, blank(t, "name") };
+	const char *const params[] = { table, dot ? dot + 1 : "", digits, blank(t, "name"),
+				       blank(t, "tracked") };
 	int before = t->blank_count;
 	struct pg_result *res;
 
 	if (dot)
 		*dot = '\0';
 	snprintf(digits, sizeof(digits), "%d", number);
-	res = look(t, sql_query_track_child, params, 4, e);
+	res = look(t, sql_query_track_child, params, array_len(params), e);
 	if (!res)
 		return false;
 	if (strcmp(blank(t, "has_key"), "t") != 0)
@@ -202,22 +203,36 @@ static bool add_drops(struct tracker *t, const char *table, const char *index, i
 		return false;
 	*ret_count = sync_rows(res);
 	for (int r = 0; r < sync_rows(res); r++)
-		buf_addf(&t->statements, "DROP FUNCTION %s CASCADE;\n\n", sync_text(res, r, 0));
+		buf_addf(&t->statements, "DROP FUNCTION IF EXISTS %s CASCADE;\n\n", sync_text(res, r, 0));
 	sync_free(res);
 	return true;
 }
 
 // Before the triggers are there, where it would fail in the application's hands.
-static bool check_condition(struct tracker *t, const char *condition, struct err *e)
+static bool check_sample(struct tracker *t, struct err *e)
 {
-	auto_buf sql = { 0 };
+	auto_free char *sql = filled(t, sql_query_track_sample);
 	unsigned type;
 
-	if (!condition)
+	if (sync_describe(t->db, sql, &type, e))
 		return true;
-	buf_init(&sql, SQL_MAX);
-	buf_addf(&sql, "SELECT (%s) IS TRUE FROM %s t", condition, blank(t, "tracked"));
-	return sync_describe(t->db, buf_str(&sql), &type, e) || err_prefix(e, "--when");
+	e->kind = ERR_CONFIG;
+	return err_prefix(e, "the document (--document, --columns, --when, and the columns of the outbox)");
+}
+
+static void note_risks(struct tracker *t, const struct track *track)
+{
+	const char *open = blank(t, "open_schemas");
+
+	if (*open)
+		buf_addf(
+			&t->notes,
+			"anybody may create functions in schema %s, and the triggers, which have your rights, could be "
+			"made to call them: REVOKE CREATE ON SCHEMA ... FROM PUBLIC\n",
+			open);
+	if (track->always && !track->truncate_deletes)
+		buf_adds(&t->notes,
+			 "a TRUNCATE that a subscription brings will stop it: see --truncate delete\n");
 }
 
 static bool write_statements(struct tracker *t, const struct track *track, struct err *e)
@@ -234,9 +249,9 @@ static bool write_statements(struct tracker *t, const struct track *track, struc
 	int dropped;
 
 	t->facts = look(t, sql_query_track_facts, params, array_len(params), e);
-	if (!t->facts || !check_condition(t, track->condition, e) ||
-	    !add_drops(t, track->table, track->index, &dropped, e))
+	if (!t->facts || !check_sample(t, e) || !add_drops(t, track->table, track->index, &dropped, e))
 		return false;
+	note_risks(t, track);
 	put(t, "on", blank(t, "tracked"));
 	put(t, "when_truncated", "BEFORE");
 	add_triggers(t, partitioned(t) || track->always, track->always, blank(t, "function"),
@@ -245,13 +260,23 @@ static bool write_statements(struct tracker *t, const struct track *track, struc
 	return add_children(t, track, e);
 }
 
+#define BEGIN_TEXT \
+	"BEGIN;\nSET LOCAL lock_timeout = '3s';\n\n" // while it waits for the table, all others wait behind it
+
 static bool run(struct tracker *t, struct err *e)
+{
+	return sync_exec(t->db, BEGIN_TEXT, e) && sync_exec(t->db, buf_str(&t->statements), e) &&
+	       sync_exec(t->db, "COMMIT", e); // closing the connection after a failure rolls back
+}
+
+// All or nothing, and printed as it is run.
+static bool carry_out(struct tracker *t, bool print, FILE *out, struct err *e)
 {
 	if (t->statements.full)
 		return err_set(e, ERR_USAGE, "track: the expressions are too long");
-	return sync_exec(t->db, "BEGIN; SET LOCAL lock_timeout = '30s'", e) &&
-	       sync_exec(t->db, buf_str(&t->statements), e) &&
-	       sync_exec(t->db, "COMMIT", e); // closing the connection after a failure rolls back
+	if (print)
+		fprintf(out, "%s%sCOMMIT;\n", BEGIN_TEXT, buf_str(&t->statements));
+	return print || run(t, e);
 }
 
 // Undefined, misnamed, not permitted: nothing that waiting would cure.
@@ -268,22 +293,22 @@ bool track_install(const struct config *config, const struct track *track, bool 
 		   struct err *e)
 {
 	struct tracker t;
-	bool ok = tracker_open(&t, config, e) && write_statements(&t, track, e) && (print || run(&t, e));
+	bool ok = tracker_open(&t, config, e) && write_statements(&t, track, e) &&
+		  carry_out(&t, print, out, e);
 
 	if (!ok)
 		(void)fail(e, track->table);
-	else if (print)
-		fputs(buf_str(&t.statements), out);
-	else
+	else if (!print)
 		fprintf(out,
 			"%schanges of %s are events of index %s from now on\n"
-			"rows that were there before are none yet: UPDATE them, or see docs/TRACKING.md\n",
+			"rows that were there before are none yet: see docs/TRACKING.md\n",
 			buf_str(&t.notes), blank(&t, "tracked"), track->index);
 	tracker_close(&t);
 	return ok;
 }
 
-bool track_remove(const struct config *config, const char *table, const char *index, FILE *out, struct err *e)
+bool track_remove(const struct config *config, const char *table, const char *index, bool print, FILE *out,
+		  struct err *e)
 {
 	struct tracker t;
 	int count = 0;
@@ -292,12 +317,12 @@ bool track_remove(const struct config *config, const char *table, const char *in
 	if (ok && count == 0)
 		ok = err_set(e, ERR_CONFIG, "track: %s is not tracked%s%s; `outboxd track` lists what is",
 			     table, index ? " into index " : "", index ? index : "");
-	ok = ok && run(&t, e);
-	if (ok)
+	ok = ok && carry_out(&t, print, out, e);
+	if (!ok)
+		(void)fail(e, table);
+	else if (!print)
 		fprintf(out, "changes of %s are no events%s%s any more\n", table, index ? " of index " : "",
 			index ? index : "");
-	else
-		(void)fail(e, table);
 	tracker_close(&t);
 	return ok;
 }

@@ -325,10 +325,11 @@ void relay_forget_idle_indexes(struct relay *r)
 	free(name);
 }
 
-void relay_items_refused(struct relay *r)
+void relay_items_refused(struct relay *r, bool busy)
 {
 	circuit_failed(&r->items, clock_boot_ms(), -1, &r->rng);
-	if (r->items.failures != REFUSALS_SAID)
+	r->busy_claims = busy ? r->busy_claims + 1 : 0;
+	if (r->busy_claims != REFUSALS_SAID)
 		return;
 	health_trouble(r, TROUBLE_BUSY, "elasticsearch_busy", "events are refused for now (429)");
 	log_warn("elasticsearch_busy",
@@ -338,7 +339,10 @@ void relay_items_refused(struct relay *r)
 
 void relay_items_taken(struct relay *r)
 {
-	if (r->items.open && r->items.failures >= REFUSALS_SAID)
+	bool said = r->items.open && r->busy_claims >= REFUSALS_SAID;
+
+	r->busy_claims = 0;
+	if (said)
 		say_back(&r->items, "elasticsearch_back");
 	else
 		circuit_succeeded(&r->items);

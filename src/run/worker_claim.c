@@ -37,8 +37,8 @@ void worker_act_claim(struct worker *w)
 	lanes = share_of_lanes(r) < w->plan.count ? share_of_lanes(r) : w->plan.count;
 	w->per_lane = lanes > 0 && r->pace.rows > lanes ? r->pace.rows / lanes : 1;
 	w->lanes = 0;
-	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->accepted_any = w->broken =
-		w->parked = w->sieve = w->failed = false;
+	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->busy = w->heard = w->accepted_any =
+		w->broken = w->parked = w->sieve = w->failed = false;
 	w->rows = w->bytes = w->discarded = w->unbelieved = 0;
 	w->horizon = (struct horizon){ 0, 0 };
 	w->lone_refusals = w->lone_breaks = 0;
@@ -228,6 +228,7 @@ void worker_claim_ended(struct worker *w, bool committed)
 			lanes_returned(&r->lanes, batch_entry(w->batch, i)->lane);
 	}
 	if (committed) {
+		paused_looked(&r->paused, w->claimed_boot_ms);
 		log_dead(w);
 		observe_delivery(w);
 	}
@@ -242,8 +243,8 @@ void worker_claim_ended(struct worker *w, bool committed)
 	if (r->once && w->rows == 0 && w->plan.count == LANES && conn_is_up(w->conn))
 		r->maybe_done = true;
 	if (w->impatient)
-		relay_items_refused(r);
-	else if (w->rows > 0)
+		relay_items_refused(r, w->busy);
+	else if (w->heard)
 		relay_items_taken(r);
 	batch_reset(w->batch);
 	buf_trim(&w->body, (size_t)r->pace.limits.bytes_max * 2);

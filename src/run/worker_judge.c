@@ -8,6 +8,8 @@
 
 // All items of an answer may have a long one.
 #define SERVER_REASONS_MAX 64
+// An answer that took so long waited for a shard.
+#define LONG_US 1000000
 
 // When there is no room left to wait for each index on its own, all wait for a moment.
 void worker_index_fault(struct worker *w, size_t entry, const char *type, const char *reason)
@@ -25,7 +27,8 @@ static void index_works(struct worker *w, size_t entry)
 	struct slice index = batch_index(w->batch, entry);
 	struct circuit was;
 
-	if (w->relay->suspects.waiting > 0)
+	// A delete goes through no pipeline, so it says nothing of documents that do.
+	if (w->relay->suspects.waiting > 0 && batch_entry(w->batch, entry)->op != OP_DELETE)
 		suspects_index_works(&w->relay->suspects, index);
 	if (!paused_remove(&w->relay->paused, index.p, index.n, &was))
 		return;
@@ -86,7 +89,7 @@ void worker_judge_item(void *arg, size_t position, const struct bulk_item *item)
 	} else if (j.verdict == VERDICT_PAUSE_INDEX) {
 		worker_index_fault(w, entry, item->type, item->reason);
 	} else {
-		w->impatient = true;
+		w->impatient = w->busy = true;
 	}
 }
 
@@ -95,27 +98,31 @@ static bool same(struct slice a, struct slice b)
 	return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
 }
 
-// Was any event of this index accepted by the same answer?
+// Was any document of this index accepted by the same answer? (A delete goes through no pipeline.)
 static bool accepted_with(const struct worker *w, struct slice index)
 {
 	for (size_t p = 0; p < w->range.to - w->range.from; p++) {
 		size_t entry = batch_sent_entry(w->batch, &w->range, p);
-		enum verdict v = batch_entry(w->batch, entry)->verdict;
+		const struct entry *e = batch_entry(w->batch, entry);
 
-		if ((v == VERDICT_DONE || v == VERDICT_SUPERSEDED) &&
+		if ((e->verdict == VERDICT_DONE || e->verdict == VERDICT_SUPERSEDED) && e->op != OP_DELETE &&
 		    same(batch_index(w->batch, entry), index))
 			return true;
 	}
 	return false;
 }
 
-// The index works, so it is the event: its document, which breaks a pipeline (an attempt is counted, and an end comes), or
-// its shard, which is away (503: nobody's fault, but its index must not wait with it).
-static void blame_event(struct worker *w, size_t entry)
+// Does it speak of a shard or node, and not of the document?
+static bool is_of_a_shard(const struct trouble *t)
 {
-	bool shard = batch_trouble(w->batch, entry)->status == 503;
+	static const char *const types[] = { "node_",        "shard_",    "engine_",  "i_o_",
+					     "unavailable_", "no_shard_", "primary_", "receive_timeout_" };
 
-	batch_judge(w->batch, entry, shard ? VERDICT_ASIDE : VERDICT_ATTEMPT);
+	for (size_t i = 0; i < array_len(types); i++) {
+		if (strncmp(t->type, types[i], strlen(types[i])) == 0)
+			return true;
+	}
+	return t->status == 503;
 }
 
 // What of a server error may be logged: of a shard that is away what comes before its request, which quotes the documents;
@@ -140,11 +147,13 @@ static void pause_for(struct worker *w, size_t entry)
 	worker_index_fault(w, entry, t->type, reason);
 }
 
-// All items are known: are the events to blame that met a server error, or their index?
-void worker_judge_server_errors(struct worker *w)
+// All items are known: are the events to blame that met a server error, or their index? If the index works, it is the
+// event: its document (an attempt is counted, and an end comes), or its shard (nobody's fault, but its index must not wait
+// with it; except when the answer itself waited for that shard, which held up all).
+void worker_judge_server_errors(struct worker *w, int64_t took_us)
 {
 	struct slice known = { 0 };
-	bool works = false;
+	bool works = false, shard;
 
 	for (size_t p = 0; w->server_errors > 0 && p < w->range.to - w->range.from; p++) {
 		size_t entry = batch_sent_entry(w->batch, &w->range, p);
@@ -157,10 +166,12 @@ void worker_judge_server_errors(struct worker *w)
 			known = index;
 			works = accepted_with(w, index);
 		}
-		if (works || suspects_again(&w->relay->suspects, e->id, index))
-			blame_event(w, entry);
-		else
+		shard = is_of_a_shard(batch_trouble(w->batch, entry));
+		if ((shard && took_us > LONG_US) ||
+		    !(works || suspects_again(&w->relay->suspects, e->id, index, &w->relay->rng)))
 			pause_for(w, entry);
+		else
+			batch_judge(w->batch, entry, shard ? VERDICT_ASIDE : VERDICT_ATTEMPT);
 	}
 	w->server_errors = 0;
 }

@@ -238,7 +238,8 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 
 	switch (j.verdict) {
 	case VERDICT_DONE:
-		worker_judge_server_errors(w);
+		w->heard = true;
+		worker_judge_server_errors(w, reply->took_us);
 		relay_elasticsearch_works(r);
 		r->accepted++;
 		w->broken = false;

@@ -307,7 +307,7 @@ class TestSecrets:
         assert self.PASSWORD not in done.stderr
 
     @pytest.mark.parametrize("dsn", ["postgresql://me:100%{}@localhost/shop", "host=localhost password=my {}",
-                                     "postgresql://me:p@{}@localhost/shop", "password='{}", "host=localhost {}"])
+                                     "postgresql://me:p@{}@localhost/shop", "postgresql://me:{}/x@localhost/shop", "postgresql://me:p/{}@localhost/shop", "password='{}", "host=localhost {}"])
     def test_a_dsn_that_cannot_be_read_is_not_quoted(self, command: Command, dsn: str) -> None:
         """libpq would say what it did not understand, which is a piece of the password."""
         for words in (("run",), ("status",), ("init",)):

@@ -160,6 +160,12 @@ static void an_index_of_which_nothing_comes_any_more_is_forgotten(void **state)
 	(void)state;
 	add(&p, "a", 0, &rng);
 	add(&p, "b", 5000, &rng);
+	assert_null(paused_take_idle(&p, wait_of(&p, "a") + 1000, 1000)); // nobody looked
+	for (int i = 0; i < 100; i++)
+		paused_looked(&p, wait_of(&p, "a") - 1);
+	assert_null(paused_take_idle(&p, wait_of(&p, "a") + 1000, 1000));
+	for (int i = 0; i < 100; i++)
+		paused_looked(&p, wait_of(&p, "b"));
 	assert_null(paused_take_idle(&p, wait_of(&p, "a") + 999, 1000));
 	name = paused_take_idle(&p, wait_of(&p, "a") + 1000, 1000);
 	assert_string_equal(name, "a");
