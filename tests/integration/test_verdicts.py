@@ -126,10 +126,10 @@ FAULTS = (
           {"outbox_pipeline": "CASE WHEN o.aggregate_type NOT LIKE '%-good' THEN 'later' END"}),
     Fault("too few active copies", (made({"number_of_replicas": 1, "index.write.wait_for_active_shards": 2}, wait=False),),
           "unavailable_shards_exception", "Not enough active copies", setting("index.write.wait_for_active_shards", 1),
-          {"elasticsearch_timeout": "1s"}),
+          {"elasticsearch_timeout": "3s"}),
     Fault("primary away", (made({"index.routing.allocation.require._name": "nobody"}, wait=False),),
           "unavailable_shards_exception", "primary shard is not active",
-          setting("index.routing.allocation.require._name", None), {"elasticsearch_timeout": "1s"}),
+          setting("index.routing.allocation.require._name", None), {"elasticsearch_timeout": "3s"}),
 )
 
 
