@@ -55,8 +55,7 @@ bool paused_remove(struct paused_indexes *p, const char *name, size_t len, struc
 // A claim that began at began_ms ended well.
 void paused_looked(struct paused_indexes *p, int64_t began_ms);
 // The name of an index whose wait was over idle_ms ago, and many claims since met no event of it: they are gone. It is no
-// longer paused;
-// the caller owns the name. NULL = none.
+// longer paused; the caller owns the name. NULL = none.
 char *paused_take_idle(struct paused_indexes *p, int64_t now_ms, int64_t idle_ms);
 // True once when the wait of some index is over: its events shall be claimed again, as its probe.
 bool paused_due(struct paused_indexes *p, int64_t now_ms);

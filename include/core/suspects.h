@@ -23,8 +23,7 @@ struct suspects {
 };
 
 // The event failed, and nothing else of its index was accepted with it. True: others were, since it failed the
-// last time.
-// When there is no room, one by lot makes some: the oldest would always be gone before it comes back.
+// last time. When there is no room, one by lot makes some: the oldest would always be gone before it comes back.
 bool suspects_again(struct suspects *s, int64_t id, struct slice index, struct rng *rng);
 void suspects_index_works(struct suspects *s, struct slice index);
 

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+// So many claims without an event of a paused index: none is left.
 #define LOOKS_MIN 20
 
 void circuit_init(struct circuit *c, int64_t base_ms, int64_t cap_ms)
