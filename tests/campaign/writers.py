@@ -172,7 +172,7 @@ class Writers:
                     if connection is None or connection.closed:
                         connection = self._db.connect(connect_timeout=5, options="-c statement_timeout=5s")
                     done = write(connection, rng)
-                except psycopg.Error:
+                except (psycopg.Error, psycopg.Rollback):  # the latter comes out where the ROLLBACK itself failed
                     self.failures += 1
                     done = 1
                     if connection is not None:
