@@ -34,6 +34,7 @@ static void on_reply(void *arg, const struct http_reply *reply)
 	s->fault_text = mem_strdup(reply->fault_text);
 	s->reply = *reply;
 	s->reply.body = s->body;
+	s->reply.len = strlen(s->body); // an answer with a NUL in it ends there
 	s->reply.fault_text = s->fault_text;
 	s->reply.location = "";
 	ev_break(s->loop, EVBREAK_ALL);
