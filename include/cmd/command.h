@@ -6,6 +6,7 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "pg/mend.h"
+#include "pg/source.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,16 +17,18 @@
 struct call {
 	const struct config *config;
 	const char *version;
-	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document, ready, always, remove;
+	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document, ready, always, remove,
+		restart, repair;
 	// NULL = not given:
 	const char *ids; // "12,15"
 	const char *type, *index, *key;
 	const char *older_than;
 	const char *role;
 	const char *view, *columns, *when, *touches, *truncate; // of track
-	long long limit;                                        // 0 = not given
-	int64_t timeout_ms;                                     // 0 = not given
-	const char *const *words;                               // the rest of the command line
+	const char *rate_bytes, *sample, *except;
+	long long limit, rate, ahead; // 0 = not given
+	int64_t timeout_ms;           // 0 = not given
+	const char *const *words;     // the rest of the command line
 	int word_count;
 };
 
@@ -52,6 +55,8 @@ const struct command *command_at(size_t index);       // NULL past the last one
 const struct flag *command_flag_find(const struct command *command, const char *name);
 // The dead events that --id (or the word), --key, --type and --index name.
 struct selection command_selection(const struct call *call);
+// The table that the word, --index, --key, --document, --columns and --when describe.
+struct source_spec command_source(const struct call *call);
 void command_print_help(FILE *out);
 void command_print_man(FILE *out, const char *version);     // docs/outboxd.8
 void command_print_version(FILE *out, const char *version); // and those of the libraries, one a line
@@ -73,6 +78,8 @@ int cmd_check(const struct call *call, struct err *e);
 int cmd_probe(const struct call *call, struct err *e);
 int cmd_health(const struct call *call, struct err *e);
 int cmd_track(const struct call *call, struct err *e);
+int cmd_backfill(const struct call *call, struct err *e);
+int cmd_verify(const struct call *call, struct err *e);
 int cmd_config(const struct call *call, struct err *e);
 
 #endif

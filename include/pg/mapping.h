@@ -23,9 +23,9 @@ struct mapping {
 	char *listen; // the statement
 	char *id_column_literal, *seq_index;
 	char *lane, *lane_class, *id_column, *key_column;
-	char *dead_selected; // dead_selected.sql
-	bool version_is_id;  // so that a version says when it was drawn
-	bool keyed_by_seq;   // the debezium preset orders by a column that `init` adds
+	char *dead_selected, *tracks; // dead_selected.sql, tracks.sql
+	bool version_is_id;           // so that a version says when it was drawn
+	bool keyed_by_seq;            // the debezium preset orders by a column that `init` adds
 };
 
 // The fields by the names of their settings; ends with a NULL name. A key comes after what it is derived from.
@@ -41,7 +41,13 @@ bool mapping_init(struct mapping *m, const struct config *c, struct err *e) must
 void mapping_done(struct mapping *m);
 
 // The SQL text with every {name} of the mapping put in and leading comment lines left out. `extra` replaces
-// {concurrently}, may be NULL. The caller owns the text.
+// {concurrently} and {role}, may be NULL. The caller owns the text.
 char *mapping_expand(const struct mapping *m, const char *sql, const char *extra);
+
+// What else is put in, before the mapping is asked; of two with the same name the later one.
+struct blank {
+	const char *name, *value;
+};
+char *mapping_fill(const struct mapping *m, const char *sql, const struct blank *blanks, int count);
 
 #endif

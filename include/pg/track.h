@@ -5,18 +5,15 @@
 
 #include "base/config.h"
 #include "base/err.h"
+#include "pg/source.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 
-// NULL = not given.
 struct track {
-	const char *table, *index;
-	const char *key;       // a unique column instead of the primary key
-	const char *view;      // whose row, or column `document`, is the document
-	const char *columns;   // "a,b": the document has no others, and only their changes are events
-	const char *condition; // over the row t; what does not fulfil it is not in the index
-	const char *touches; // "child.column,...": the column names the row of `table` that its changes touch
+	struct source_spec source; // with an index; only changes of its columns are events
+	const char
+		*touches; // "child.column,...": the column names the row that its changes touch; NULL = none
 	bool truncate_deletes; // TRUNCATE is a delete of each document, instead of an error
 	bool always;           // also what a subscription applies
 };

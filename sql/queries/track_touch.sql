@@ -2,7 +2,8 @@
 -- drawn: whoever waits here for another child's writer then sees what that one committed. A parent that is gone has its
 -- own event.
 CREATE FUNCTION {touch_function}() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {search_path} AS $outboxd$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {search_path} SET plan_cache_mode = force_generic_plan
+SET TimeZone = 'UTC' SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $outboxd$
 #variable_conflict use_column
 DECLARE
 	outboxd_keys text[];

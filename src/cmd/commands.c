@@ -59,12 +59,17 @@ static const struct flag probe_flags[] = {
 	{ NULL, NULL, NULL },
 };
 
+#define SOURCE_FLAGS                                                                                     \
+	{ "index", "NAME", "the index of its documents" },                                               \
+		{ "key", "COLUMN", "the id of a document: a unique column (default: the primary key)" }, \
+		{ "document", "VIEW",                                                                    \
+		  "a view with that column: its row, or its column `document`, is the document" },       \
+		{ "columns", "A,B",                                                                      \
+		  "only these columns are the document, and only their changes are events" },            \
+		{ "when", "CONDITION", "over the row t: what does not fulfil it is not in the index" }
+
 static const struct flag track_flags[] = {
-	{ "index", "NAME", "the index of its documents" },
-	{ "key", "COLUMN", "the id of a document: a unique column (default: the primary key)" },
-	{ "document", "VIEW", "a view with that column: its row, or its column `document`, is the document" },
-	{ "columns", "A,B", "only these columns are the document, and only their changes are events" },
-	{ "when", "CONDITION", "over the row t: what does not fulfil it is not in the index" },
+	SOURCE_FLAGS,
 	{ "touches", "TABLE.COLUMN,...",
 	  "child tables, and which of their columns names the row that changes with them" },
 	{ "truncate", "refuse|delete", "TRUNCATE is an error, or a delete of each document (refuse)" },
@@ -72,6 +77,29 @@ static const struct flag track_flags[] = {
 	{ "remove", NULL, "take the triggers away again" },
 	{ "print", NULL, "only print the SQL" },
 	{ "json", NULL, "for programs: the list" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct flag backfill_flags[] = {
+	SOURCE_FLAGS,
+	{ "rate", "ROWS", "at most so many a second" },
+	{ "rate-bytes", "SIZE", "at most so much of documents a second: 5MB" },
+	{ "ahead", "EVENTS",
+	  "so many undelivered ones at most: what a live event may find before it (10000)" },
+	{ "restart", NULL, "from the beginning, not from where it was interrupted" },
+	{ "dry-run", NULL, "only count" },
+	{ "json", NULL, "for programs" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct flag verify_flags[] = {
+	SOURCE_FLAGS,
+	{ "repair", NULL, "write an event for each difference" },
+	{ "sample", "N%", "only so many of the keys, chosen by their hash" },
+	{ "except", "FIELDS", "fields of the document that do not count: a,b" },
+	{ "rate", "ROWS", "at most so many a second" },
+	{ "timeout", "TIME", "how long the events of a document that differs may wait for delivery (60s)" },
+	{ "json", NULL, "for programs" },
 	{ NULL, NULL, NULL },
 };
 
@@ -103,6 +131,11 @@ static const struct command commands[] = {
 	  "[--ready] [--timeout TIME]", NEEDS_NO_SECRETS, 0, health_flags, cmd_health },
 	{ "track", "install triggers that write the events of a table, or list what is tracked",
 	  "[TABLE --index NAME | TABLE --remove]", NEEDS_POSTGRES, 1, track_flags, cmd_track },
+	{ "backfill", "make events of the rows that a table has already, or list what was begun",
+	  "[TABLE [--rate ROWS]]", NEEDS_POSTGRES, 1, backfill_flags, cmd_backfill },
+	{ "verify", "compare a table with its index: what is missing, stale or should not be there",
+	  "TABLE [--repair] [--sample N%]", NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 1, verify_flags,
+	  cmd_verify },
 	{ "config", "show each setting and where it comes from",
 	  "[sample | reference | man | fsm | metrics | bash | zsh | fish] [--json]", 0, 1, json_flags,
 	  cmd_config },

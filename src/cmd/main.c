@@ -7,6 +7,7 @@
 #include "pg/dsn.h"
 #include "pg/sslmode.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ struct line {
 	bool help, version;
 };
 
-// Where the flags of commands go; --limit is a number and has its own reader.
+// Where the flags of commands go; --timeout has its own reader.
 static const struct {
 	const char *name;
 	size_t at;
@@ -43,6 +44,8 @@ static const struct {
 	{ "ready", offsetof(struct call, ready) },
 	{ "always", offsetof(struct call, always) },
 	{ "remove", offsetof(struct call, remove) },
+	{ "restart", offsetof(struct call, restart) },
+	{ "repair", offsetof(struct call, repair) },
 }, texts[] = {
 	{ "id", offsetof(struct call, ids) },
 	{ "type", offsetof(struct call, type) },
@@ -55,11 +58,29 @@ static const struct {
 	{ "when", offsetof(struct call, when) },
 	{ "touches", offsetof(struct call, touches) },
 	{ "truncate", offsetof(struct call, truncate) },
+	{ "rate-bytes", offsetof(struct call, rate_bytes) },
+	{ "sample", offsetof(struct call, sample) },
+	{ "except", offsetof(struct call, except) },
+}, numbers[] = {
+	{ "limit", offsetof(struct call, limit) },
+	{ "rate", offsetof(struct call, rate) },
+	{ "ahead", offsetof(struct call, ahead) },
 };
+
+static bool read_number(const char *name, const char *digits, long long *ret, struct err *e)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtoll(digits, &end, 10);
+	if (*end || errno != 0 || *ret < 1)
+		return err_set(e, ERR_USAGE, "--%s: \"%s\" is not a number above 0", name, digits);
+	return true;
+}
 
 static bool command_flag(struct line *l, const char *name, const char *value, struct err *e)
 {
-	char *call = (char *)l->call, *end;
+	char *call = (char *)l->call;
 
 	for (size_t i = 0; i < array_len(switches); i++) {
 		if (strcmp(switches[i].name, name) == 0)
@@ -72,12 +93,10 @@ static bool command_flag(struct line *l, const char *name, const char *value, st
 	if (strcmp(name, "timeout") == 0)
 		return parse_duration_ms(value ? value : "", &l->call->timeout_ms, e) ||
 		       (err_prefix(e, "--timeout"), e->kind = ERR_USAGE, false);
-	if (strcmp(name, "limit") == 0) {
-		const char *digits = value ? value : "";
-
-		l->call->limit = strtoll(digits, &end, 10);
-		if (*end || l->call->limit < 1)
-			return err_set(e, ERR_USAGE, "--limit: \"%s\" is not a number above 0", digits);
+	for (size_t i = 0; i < array_len(numbers); i++) {
+		if (strcmp(numbers[i].name, name) == 0)
+			return read_number(name, value ? value : "",
+					   (long long *)(void *)(call + numbers[i].at), e);
 	}
 	return true;
 }

@@ -24,29 +24,32 @@ static bool list(const struct call *call, struct err *e)
 	return res != NULL;
 }
 
-static bool install(const struct call *call, struct err *e)
+struct source_spec command_source(const struct call *call)
 {
-	const char *truncate = call->truncate ? call->truncate : "refuse";
-	const struct track t = {
-		.table = call->words[0],
+	return (struct source_spec){
+		.table = call->word_count > 0 ? call->words[0] : NULL,
 		.index = call->index,
 		.key = call->key,
 		.view = call->view,
 		.columns = call->columns,
 		.condition = call->when,
+	};
+}
+
+static bool install(const struct call *call, struct err *e)
+{
+	const char *truncate = call->truncate ? call->truncate : "refuse";
+	const struct track t = {
+		.source = command_source(call),
 		.touches = call->touches,
 		.truncate_deletes = strcmp(truncate, "delete") == 0,
 		.always = call->always,
 	};
 
 	if (!call->index)
-		return err_set(e, ERR_USAGE, "track %s: name its index (--index)", t.table);
+		return err_set(e, ERR_USAGE, "track %s: name its index (--index)", call->words[0]);
 	if (!t.truncate_deletes && strcmp(truncate, "refuse") != 0)
 		return err_set(e, ERR_USAGE, "--truncate: \"%s\" is neither refuse nor delete", truncate);
-	if (call->config->outbox_preset != PRESET_DOCUMENT)
-		return err_set(
-			e, ERR_CONFIG,
-			"track: needs outbox.preset = document, whose newest event of a document is its state");
 	return track_install(call->config, &t, call->print, stdout, e);
 }
 

@@ -328,6 +328,7 @@ bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 		return false;
 	}
 	m->dead_selected = mapping_expand(m, sql_query_dead_selected, NULL);
+	m->tracks = mapping_expand(m, sql_query_tracks, NULL);
 	m->lane_class = print("hashtext('outboxd lane ' || ?::regclass::oid)", m->table_literal);
 	return true;
 }
@@ -383,6 +384,7 @@ static const struct placeholder {
 	{ "id_column", offsetof(struct mapping, id_column) },
 	{ "key_column", offsetof(struct mapping, key_column) },
 	{ "dead_selected", offsetof(struct mapping, dead_selected) },
+	{ "tracks", offsetof(struct mapping, tracks) },
 };
 
 static const char *look_up(const struct mapping *m, const char *name, size_t len)
@@ -394,18 +396,17 @@ static const char *look_up(const struct mapping *m, const char *name, size_t len
 	return NULL;
 }
 
-static bool takes_extra(const char *name, size_t n)
+// The last blank of a name is the one that counts.
+static const char *find_blank(const struct blank *blanks, int count, const char *name, size_t len)
 {
-	static const char *const names[] = { "concurrently", "role" };
-
-	for (size_t i = 0; i < array_len(names); i++) {
-		if (n == strlen(names[i]) && strncmp(name, names[i], n) == 0)
-			return true;
+	for (int i = count - 1; i >= 0; i--) {
+		if (strlen(blanks[i].name) == len && strncmp(blanks[i].name, name, len) == 0)
+			return blanks[i].value;
 	}
-	return false;
+	return NULL;
 }
 
-char *mapping_expand(const struct mapping *m, const char *sql, const char *extra)
+char *mapping_fill(const struct mapping *m, const char *sql, const struct blank *blanks, int count)
 {
 	struct buf out;
 
@@ -417,10 +418,10 @@ char *mapping_expand(const struct mapping *m, const char *sql, const char *extra
 	while (*sql) {
 		size_t n = *sql == '{' ? strspn(sql + 1, "abcdefghijklmnopqrstuvwxyz_") : 0;
 		bool closed = n > 0 && sql[n + 1] == '}';
-		const char *value = closed ? look_up(m, sql + 1, n) : NULL;
+		const char *value = closed ? find_blank(blanks, count, sql + 1, n) : NULL;
 
-		if (closed && !value && takes_extra(sql + 1, n))
-			value = extra ? extra : "";
+		if (closed && !value)
+			value = look_up(m, sql + 1, n);
 		if (value) {
 			buf_adds(&out, value);
 			sql += n + 2;
@@ -429,6 +430,14 @@ char *mapping_expand(const struct mapping *m, const char *sql, const char *extra
 		}
 	}
 	return buf_take(&out);
+}
+
+char *mapping_expand(const struct mapping *m, const char *sql, const char *extra)
+{
+	const char *value = extra ? extra : "";
+	const struct blank blanks[] = { { "concurrently", value }, { "role", value } };
+
+	return mapping_fill(m, sql, blanks, (int)array_len(blanks));
 }
 
 void mapping_done(struct mapping *m)

@@ -36,6 +36,7 @@ TYPED_BY = {
     "docs/OPERATING.md": "test_operating.py",
     "docs/RUNBOOK.md": "test_runbook.py",
     "docs/TRACKING.md": "test_tracking_doc.py",
+    "docs/VERIFYING.md": "test_verifying_doc.py",
 }
 GENERATED = {"docs/STATE-MACHINES.md": ["config", "fsm"]}
 
@@ -50,6 +51,7 @@ class Run(NamedTuple):
 RUN_ELSEWHERE = {
     ("README.md", "test"): Run(".ci/run", "./test.sh"),
     ("README.md", "track"): Run("docs/TRACKING.md", "outboxd track products --index products --document product_documents"),
+    ("README.md", "verify"): Run("docs/VERIFYING.md", "outboxd verify products --repair"),
     ("README.md", "build"): Run("tests/systemd/run", "cmake --preset release -B build/install -DBUILD_TESTING=OFF"),
     ("CONTRIBUTING.md", "build"): Run("test.sh", "tests/setup/install.sh test"),
     ("docs/CONTAINERS.md", "build"): Run("tests/containers/engine.sh", "buildah bud"),

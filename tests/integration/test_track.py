@@ -411,7 +411,7 @@ class TestCommand:
         (["nothing", "--index", "x"], 78, "there is no table nothing"),
         (["products"], 64, "name its index"),
         (["--remove"], 64, "name the table"),
-        (["products", "--remove"], 78, "products is not tracked"),
+        (["products", "--remove"], 78, "it is not tracked"),
         (["outbox", "--index", "x"], 78, "is the outbox itself"),
         (["pairs", "--index", "x"], 78, "name a unique column"),
         (["pairs", "--index", "x", "--key", "a"], 78, 'nothing keeps "a" of pairs unique'),
