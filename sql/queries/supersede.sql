@@ -1,10 +1,16 @@
--- A newer full document was accepted: what is left of older refused events of it must never be sent again. The array makes
--- the planner look the keys up, whatever order of the join it takes: without statistics it may read the whole index of
--- refused rows instead, a million of them for each batch.
-UPDATE {table} o
-SET processed = true, processed_at = now(), error = o.error || jsonb_build_object('superseded_by', k.event)
-FROM jsonb_to_recordset($1::jsonb) AS k(index text, id text, event bigint)
-WHERE o.processed = false AND o.error IS NOT NULL
-  AND hashtextextended(o.error->>'id', 0) = ANY (ARRAY (
-	SELECT hashtextextended(a.id, 0) FROM jsonb_to_recordset($1::jsonb) AS a(id text)))
-  AND o.error->>'id' = k.id AND o.error->>'index' = k.index AND ({id}) < k.event
+-- A newer full document was accepted: what is left of older refused events of it must never be sent again. They are looked up
+-- key by key in the index of refused rows: OFFSET keeps the planner from making one join of it, for which, counting the
+-- pending rows as if they were all in that index, it would rather read the whole table, or the whole index, for each batch.
+UPDATE {table} t
+SET processed = true, processed_at = now(), error = t.error || jsonb_build_object('superseded_by', old.event)
+FROM (
+	SELECT r.tid, k.event
+	FROM jsonb_to_recordset($1::jsonb) AS k(index text, id text, event bigint)
+	CROSS JOIN LATERAL (
+		SELECT o.ctid AS tid FROM {table} o
+		WHERE o.processed = false AND o.error IS NOT NULL
+		  AND hashtextextended(o.error->>'id', 0) = hashtextextended(k.id, 0)
+		  AND o.error->>'id' = k.id AND o.error->>'index' = k.index AND ({id}) < k.event
+		OFFSET 0) r
+) old
+WHERE t.ctid = old.tid AND t.processed = false AND t.error IS NOT NULL

@@ -10,7 +10,7 @@ import pytest
 from conftest import OutboxdFactory
 from helpers import dead, drain, init, publish, publish_many, undelivered
 
-from harness import Database, Elastic
+from harness import Database, Elastic, wait_until
 
 PRICES = {"properties": {"price": {"type": "double"}}}
 FIX = "UPDATE outbox SET data = '{\"price\": 7}' WHERE id = %s"
@@ -243,3 +243,18 @@ def test_a_requeued_event_whose_document_has_moved_on_is_settled(db: Database, e
     assert json.loads(done.stdout) == {"requeued": 1, "superseded": 1}
     assert db.execute("SELECT id, processed, error->'superseded_by' FROM outbox WHERE id <= 2 ORDER BY id") == \
         [(1, True, 3), (2, False, None)]
+
+
+def test_refused_rows_and_a_backlog_are_no_reason_to_read_the_table(db: Database, daemon: Any, index: str) -> None:
+    """With each batch it is asked whether older refused events of its documents are left. The planner takes all pending rows
+    for refused ones there, and once read the whole table each time: 70 events a second with six million pending rows."""
+    publish_many(db, index, [(str(number), {"price": "much"}) for number in range(5)])
+    drain(daemon, expect=65)
+    db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data) SELECT %s, n::text, '{\"price\": 1}' FROM generate_series(0, 19999) n", [index])
+    db.execute("VACUUM ANALYZE outbox")
+    wait_until(lambda: db.value("SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'outbox'") >= 20_000, 10, "statistics")
+    before = db.value("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'outbox'")
+    assert daemon.run_once(timeout=60).exit_code == 0
+    rows = db.value("SELECT count(*) FROM outbox WHERE processed")
+    read = db.value("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'outbox'") - before
+    assert rows == 20_005 and read < 2 * rows, f"{read} rows were read by scans of the whole table"

@@ -262,7 +262,7 @@ class TestWhileItChanges:
         with db.connect() as connection:
             connection.autocommit = False
             connection.execute("UPDATE products SET name = 'newer' WHERE id = 2")
-            shop.begin("verify", "products", "--repair", "--json")
+            shop.begin("verify", "products", "--repair", "--json", "--timeout", "5s")
             wait_until(lambda: db.value("SELECT count(*) FROM outbox WHERE event = 'repair'") == 2, 60, "repairs")
             connection.commit()
         shop_done = shop.wait(timeout=90)
@@ -296,7 +296,7 @@ class TestWhileItChanges:
         with db.connect() as connection:
             connection.autocommit = False
             connection.execute("INSERT INTO products VALUES (500, 'somebody')")
-            shop.begin("verify", "products", "--repair", "--json")
+            shop.begin("verify", "products", "--repair", "--json", "--timeout", "5s")
             time.sleep(2)
             assert db.value("SELECT count(*) FROM outbox WHERE event = 'repair'") == 0
             connection.commit()
