@@ -117,7 +117,7 @@ static void lose_patience(struct doubts *d, struct doubt *one, bool waits)
 	int64_t now_ms = clock_boot_ms();
 
 	if ((waits && now_ms - one->since_ms > d->patience_ms) ||
-	    now_ms - one->first_ms > PATIENCES * d->patience_ms) {
+	    (one->agreed < AGREEING_LOOKS && now_ms - one->first_ms > PATIENCES * d->patience_ms)) {
 		d->sums->waiting++;
 		one->settled = true;
 	}
