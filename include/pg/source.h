@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A table whose rows are documents, as `track` and `backfill` see it: what the server says of it (track_facts.sql), and
+// A table whose rows are documents, as `track`, `backfill` and `verify` see it: what the server says of it (track_facts.sql), and
 // the SQL files about it with that put in.
 #ifndef OUTBOXD_PG_SOURCE_H
 #define OUTBOXD_PG_SOURCE_H
@@ -60,6 +60,9 @@ char *source_fill(const struct source *s, const char *sql); // the caller owns t
 // NULL = failed. The caller frees the result with sync_free.
 struct pg_result *source_query(struct source *s, const char *sql, const char *const *params, int count,
 			       struct err *e) must_check;
+// The same in a transaction of its own, which is left open when it failed.
+struct pg_result *source_ask(struct source *s, const char *sql, const char *const *params, int count,
+			     struct err *e) must_check;
 // Says of which command and table, and what to do. Returns false.
 bool source_explain(struct err *e, const char *command, const char *table);
 bool source_is_busy(const struct err *e); // another transaction is in the way, for now

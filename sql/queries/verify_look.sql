@@ -7,8 +7,7 @@ WITH asked AS (
 	       CASE WHEN d.doc IS NULL THEN 'no answer' ELSE d.doc->'error'->>'type' END AS error
 	FROM unnest($1::text[]) WITH ORDINALITY k(key, n)
 	LEFT JOIN jsonb_array_elements($2::jsonb->'docs') WITH ORDINALITY d(doc, n) USING (n)
-	LEFT JOIN LATERAL (SELECT t.xmin::text AS state, CASE WHEN ({condition}) THEN {row_document} END AS document FROM {tracked} t
-	                   WHERE t.{row_key} = {key_value} AND t.{row_key}::text = k.key LIMIT 1) t ON true
+	{row_of_key}
 ), mapped AS (
 	SELECT r.n, r.state, r.source, r.version, r.found, r.error, {wanted} AS document, ({document_id})::text AS id
 	FROM asked r {mapped}

@@ -10,8 +10,8 @@
 #include "pg/sync.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
-#include <time.h>
 
 #define AHEAD_EVENTS 10000 // undelivered ones of its own: what a live event may have before it
 #define LOOK_MS 20
@@ -27,13 +27,6 @@ struct run {
 	int64_t stuck_ms; // since when other transactions are in the way; 0 = they are not
 	bool done, said;
 };
-
-static void pause_ms(int64_t ms)
-{
-	struct timespec t = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
-
-	(void)nanosleep(&t, NULL); // a signal ends it
-}
 
 static bool list(const struct call *call, struct err *e)
 {
@@ -69,7 +62,7 @@ static bool wait_for_room(const struct run *r, int64_t *ret_room, struct err *e)
 				waiting);
 			said = true;
 		}
-		pause_ms(said ? BUSY_MS : LOOK_MS);
+		(void)poll(NULL, 0, said ? BUSY_MS : LOOK_MS);
 	}
 	return true;
 }
@@ -90,7 +83,7 @@ static void keep_rate(const struct run *r)
 	int64_t left_ms;
 
 	while (!interrupt_came() && (left_ms = due_ms(r) - clock_boot_ms()) > 0)
-		pause_ms(left_ms < BUSY_MS ? left_ms : BUSY_MS);
+		(void)poll(NULL, 0, left_ms < BUSY_MS ? (int)left_ms : BUSY_MS);
 }
 
 static int64_t most_rows(const struct run *r, int64_t room)
@@ -114,7 +107,7 @@ static void wait_for_others(struct run *r)
 			"backfill: waits for open transactions that hold its rows; see pg_stat_activity\n");
 		r->said = true;
 	}
-	pause_ms(BUSY_MS);
+	(void)poll(NULL, 0, BUSY_MS);
 }
 
 static bool step(struct run *r, struct err *e)

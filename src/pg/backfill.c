@@ -90,18 +90,14 @@ const char *backfill_index(const struct backfill *b)
 	return source_get(b->source, "index_literal");
 }
 
-// One statement in a transaction of its own. NULL = failed.
 static struct pg_result *ask(struct backfill *b, const char *sql, const char *const *params, int count,
 			     struct err *e)
 {
-	struct pg_result *res = source_begin(b->source, e) ? source_query(b->source, sql, params, count, e)
-							   : NULL;
+	struct pg_result *res = source_ask(b->source, sql, params, count, e);
 
-	if (res && source_commit(b->source, e))
-		return res;
-	sync_free(res);
-	(void)source_explain(e, "backfill", backfill_table(b));
-	return NULL;
+	if (!res)
+		(void)source_explain(e, "backfill", backfill_table(b));
+	return res;
 }
 
 bool backfill_count(struct backfill *b, int64_t *ret_rows, int64_t *ret_bytes, struct err *e)

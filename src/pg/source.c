@@ -121,6 +121,17 @@ struct pg_result *source_query(struct source *s, const char *sql, const char *co
 	return sync_query(s->db, text, params, count, e);
 }
 
+struct pg_result *source_ask(struct source *s, const char *sql, const char *const *params, int count,
+			     struct err *e)
+{
+	struct pg_result *res = source_begin(s, e) ? source_query(s, sql, params, count, e) : NULL;
+
+	if (res && source_commit(s, e))
+		return res;
+	sync_free(res);
+	return NULL;
+}
+
 bool source_look(struct source *s, const char *sql, const char *const *params, int count, struct err *e)
 {
 	struct pg_result *res = source_query(s, sql, params, count, e);

@@ -16,9 +16,9 @@
 
 struct verify {
 	struct source *source;
-	char *mapped, *wanted; // {mapped}, {wanted}
-	char *index;           // where to search
-	struct buf except;     // the text of an array
+	char *mapped, *wanted, *row; // {mapped}, {wanted}, {row_of_key}
+	char *index;                 // where to search
+	struct buf except;           // the text of an array
 	char sample[16];
 };
 
@@ -61,6 +61,8 @@ static bool find_facts(struct verify *v, bool tombstones, struct err *e)
 		   tombstones ? "coalesce(d.doc->'_source' = '{\"deleted\": true}', false)" : "false");
 	if (!source_look(s, sql_query_verify_facts, params, 3, e))
 		return false;
+	v->row = source_fill(s, sql_query_verify_row);
+	source_put(s, "row_of_key", v->row);
 	v->index = find_index(s);
 	return true;
 }
@@ -88,6 +90,7 @@ void verify_close(struct verify *v)
 	source_close(v->source);
 	free(v->mapped);
 	free(v->wanted);
+	free(v->row);
 	free(v->index);
 	buf_done(&v->except);
 	free(v);
@@ -113,17 +116,15 @@ bool verify_is_tracked(const struct verify *v)
 	return source_is(v->source, "is_tracked");
 }
 
-// One statement in a transaction of its own. NULL = failed.
+// As source_ask, and the next one may come whatever became of this one.
 static struct pg_result *query(struct verify *v, const char *sql, const char *const *params, int count,
 			       struct err *e)
 {
-	struct pg_result *res = source_begin(v->source, e) ? source_query(v->source, sql, params, count, e)
-							   : NULL;
+	struct pg_result *res = source_ask(v->source, sql, params, count, e);
 	struct err after = { 0 };
 
-	if (res && source_commit(v->source, e))
+	if (res)
 		return res;
-	sync_free(res);
 	if (*e->sqlstate && !source_rollback(v->source, &after))
 		*e = after; // the session is lost
 	(void)source_explain(e, "verify", verify_table(v));

@@ -14,6 +14,10 @@ from harness import Completed, Database, Elastic, Outboxd
 USERS = {"admin": ("admin-secret", "superuser"), "relay": ("relay-secret", "relay")}
 
 
+# What track, backfill and verify see.
+PRODUCTS = "CREATE TABLE products (id bigint PRIMARY KEY, name text, price numeric, on_sale boolean NOT NULL DEFAULT true)"
+
+
 def secure_node(roles: Mapping[str, Any]) -> Elastic:
     """With security on, USERS, and quick to see that its files have changed."""
     quick = {"resource.reload.interval.high": "200ms", "resource.reload.interval.medium": "200ms"}
@@ -44,6 +48,18 @@ def publish_many(db: Database, index: str, documents: Iterable[tuple[str, Any]])
     with db.connect() as connection, connection.cursor() as cursor:
         cursor.executemany("INSERT INTO outbox (aggregate_type, aggregate_id, data) VALUES (%s, %s, %s)",
                            [(index, name, Jsonb(document)) for name, document in documents])
+
+
+def newest(db: Database, index: str = "products") -> dict[str, Any]:
+    """What an index holds after all events: for each document its newest one."""
+    rows = db.execute("SELECT DISTINCT ON (aggregate_id) aggregate_id, data FROM outbox WHERE aggregate_type = %s "
+                      "ORDER BY aggregate_id, id DESC", [index])
+    return {id: data for id, data in rows if data is not None}
+
+
+def table(db: Database, document: str = "to_jsonb(t.*)", rows: str = "products t") -> dict[str, Any]:
+    """What it is to hold."""
+    return dict(db.execute(f"SELECT id::text, {document} FROM {rows}"))
 
 
 def undelivered(db: Database, table: str = "outbox") -> int:

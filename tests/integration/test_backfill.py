@@ -14,11 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import OutboxdFactory
-from helpers import drain, init
+from helpers import PRODUCTS, drain, init, newest, table
 
 from harness import Completed, Database, Elastic, Outboxd, wait_until
 
-PRODUCTS = "CREATE TABLE products (id bigint PRIMARY KEY, name text, price numeric, on_sale boolean NOT NULL DEFAULT true)"
 # Nobody delivers: the command must not wait for that.
 ALONE = ["--ahead", "1000000"]
 
@@ -41,17 +40,6 @@ def backfill(cli: Outboxd, *words: str, expect: int = 0) -> Completed:
     return done
 
 
-def newest(db: Database, index: str = "products") -> dict[str, Any]:
-    """What an index holds after all events: for each document its newest one."""
-    rows = db.execute("SELECT DISTINCT ON (aggregate_id) aggregate_id, data FROM outbox WHERE aggregate_type = %s "
-                      "ORDER BY aggregate_id, id DESC", [index])
-    return {id: data for id, data in rows if data is not None}
-
-
-def table(db: Database, document: str = "to_jsonb(t.*)", rows: str = "products t") -> dict[str, Any]:
-    return dict(db.execute(f"SELECT id::text, {document} FROM {rows}"))
-
-
 def written(db: Database) -> int:
     return int(db.value("SELECT count(*) FROM outbox WHERE event = 'backfill'"))
 
@@ -64,6 +52,16 @@ def holding(db: Database, statement: str) -> Iterator[psycopg.Connection[Any]]:
         connection.execute(statement)
         yield connection
         connection.rollback()
+
+
+def backfill_beside(cli: Outboxd, db: Database, statement: str) -> None:
+    """Of 50 rows, one of which an open transaction holds that did this, and then commits."""
+    with holding(db, statement) as holder:
+        cli.begin("backfill", "products", "--index", "products", *ALONE)
+        wait_until(lambda: written(db) == 49, 30, "events")
+        holder.commit()
+        assert cli.wait().exit_code == 0
+    assert newest(db) == table(db)
 
 
 class TestWhatBecomesAnEvent:
@@ -178,12 +176,7 @@ class TestChangesMeanwhile:
 
     def test_a_held_row_that_is_deleted(self, db: Database, cli: Outboxd) -> None:
         stock(db, 50)
-        with holding(db, "DELETE FROM products WHERE id = 20") as holder:
-            cli.begin("backfill", "products", "--index", "products", *ALONE)
-            wait_until(lambda: written(db) == 49, 30, "events")
-            holder.commit()
-            assert cli.wait().exit_code == 0
-        assert newest(db) == table(db)
+        backfill_beside(cli, db, "DELETE FROM products WHERE id = 20")
 
     def test_a_row_that_never_rests(self, db: Database, cli: Outboxd) -> None:
         """Somebody always waits for the lock, so a look that does not wait in the queue would never find it free."""
@@ -224,12 +217,7 @@ class TestChangesMeanwhile:
         """With an old snapshot the document would be read as it was before the lock."""
         stock(db, 50)
         db.execute(f"ALTER DATABASE \"{db.name}\" SET default_transaction_isolation = 'repeatable read'")
-        with holding(db, "UPDATE products SET name = 'newer' WHERE id = 7") as holder:
-            cli.begin("backfill", "products", "--index", "products", *ALONE)
-            wait_until(lambda: written(db) == 49, 30, "events")
-            holder.commit()
-            assert cli.wait().exit_code == 0
-        assert newest(db) == table(db)
+        backfill_beside(cli, db, "UPDATE products SET name = 'newer' WHERE id = 7")
 
 
 def test_a_document_does_not_depend_on_who_asks_for_it(db: Database, cli: Outboxd) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import OutboxdFactory
-from helpers import init
+from helpers import PRODUCTS, init, newest, table
 
 from harness import Completed, Database, Outboxd, wait_until
 
-PRODUCTS = "CREATE TABLE products (id bigint PRIMARY KEY, name text, price numeric, on_sale boolean NOT NULL DEFAULT true)"
 
 
 @pytest.fixture
@@ -36,17 +35,6 @@ def events(db: Database) -> list[tuple[Any, ...]]:
     """What was written since the last call."""
     return list(db.execute("WITH taken AS (DELETE FROM outbox RETURNING *) SELECT event, aggregate_type, aggregate_id, data "
                            "FROM taken ORDER BY id"))
-
-
-def index(db: Database, name: str = "products") -> dict[str, Any]:
-    """What an index holds after all events: for each document its newest one."""
-    rows = db.execute("SELECT DISTINCT ON (aggregate_id) aggregate_id, data FROM outbox WHERE aggregate_type = %s "
-                      "ORDER BY aggregate_id, id DESC", [name])
-    return {id: data for id, data in rows if data is not None}
-
-
-def table(db: Database, document: str = "to_jsonb(t.*)", rows: str = "products t") -> dict[str, Any]:
-    return dict(db.execute(f"SELECT id::text, {document} FROM {rows}"))
 
 
 BOTH = pytest.mark.parametrize("always", [[], ["--always"]], ids=["statement", "row"])
@@ -76,7 +64,7 @@ class TestEvents:
             for n in range(100):
                 copy.write_row((n, "x"))
         db.execute("INSERT INTO products SELECT n, 'y' FROM generate_series(50, 149) n ON CONFLICT (id) DO UPDATE SET name = 'y'")
-        assert index(db) == table(db)
+        assert newest(db) == table(db)
         assert db.value("SELECT count(*) FROM outbox") == 200
 
     def test_keys_that_swap(self, db: Database) -> None:
@@ -90,7 +78,7 @@ class TestEvents:
             for old, new in ((1, 99), (2, 1), (99, 2)):
                 connection.execute("UPDATE products SET id = %s WHERE id = %s", [new, old])
             connection.execute("COMMIT")
-        assert index(db) == table(db) | {id: index(db)[id] for id in ("3", "4")}
+        assert newest(db) == table(db) | {id: newest(db)[id] for id in ("3", "4")}
 
     def test_a_trigger_of_the_application_that_writes_once_more(self, db: Database) -> None:
         """Its event is there before that of the statement that made it fire."""
@@ -98,14 +86,14 @@ class TestEvents:
                    "UPDATE products SET name = upper(name) WHERE id = NEW.id; RETURN NULL; END$$; "
                    "CREATE TRIGGER a_first AFTER INSERT ON products FOR EACH ROW EXECUTE FUNCTION improve()")
         db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 5) n")
-        assert index(db) == table(db) and index(db)["1"]["name"] == "P1"
+        assert newest(db) == table(db) and newest(db)["1"]["name"] == "P1"
 
     def test_a_merge_that_gives_a_key_away(self, db: Database) -> None:
         db.execute("INSERT INTO products VALUES (5, 'old', 1), (6, 'mover', 1)")
         db.execute("ALTER TABLE products DROP CONSTRAINT products_pkey; CREATE INDEX ON products (id)")
         db.execute("MERGE INTO products p USING (VALUES (5), (6)) AS v(id) ON p.id = v.id "
                    "WHEN MATCHED AND v.id = 5 THEN DELETE WHEN MATCHED THEN UPDATE SET id = 5")
-        assert index(db) == table(db) and index(db)["5"]["name"] == "mover"
+        assert newest(db) == table(db) and newest(db)["5"]["name"] == "mover"
 
     def test_two_cascades_on_one_row(self, db: Database, cli: Outboxd, always: list[str]) -> None:
         db.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2); "
@@ -113,7 +101,7 @@ class TestEvents:
                    "reviewer int REFERENCES users ON DELETE SET NULL)")
         track(cli, "tasks", "--index", "tasks", *always)
         db.execute("INSERT INTO tasks SELECT n, 1, 1 FROM generate_series(1, 200) n; DELETE FROM users WHERE id = 1")
-        assert index(db, "tasks") == table(db, rows="tasks t")
+        assert newest(db, "tasks") == table(db, rows="tasks t")
 
     def test_columns_that_are_no_more(self, db: Database, cli: Outboxd, always: list[str]) -> None:
         db.execute("CREATE TABLE notes (gone int, t text, id int PRIMARY KEY, parents text, r json, v text); "
@@ -124,14 +112,14 @@ class TestEvents:
                    "ALTER TABLE notes DROP COLUMN parents, ADD COLUMN later int DEFAULT 3")
         track(cli, "notes", "--index", "notes", "--remove")
         db.execute("UPDATE notes SET id = 2, later = 4")
-        assert index(db, "whole") == table(db, rows="notes t")
-        assert index(db, "notes") == {"1": {"id": 1, "t": "t", "v": "w"}}
+        assert newest(db, "whole") == table(db, rows="notes t")
+        assert newest(db, "notes") == {"1": {"id": 1, "t": "t", "v": "w"}}
 
     def test_an_id_that_is_written_another_way(self, db: Database, cli: Outboxd, always: list[str]) -> None:
         db.execute("CREATE TABLE prices (id numeric PRIMARY KEY)")
         track(cli, "prices", "--index", "prices", *always)
         db.execute("INSERT INTO prices VALUES (1.0); UPDATE prices SET id = 1.00")
-        assert set(index(db, "prices")) == {"1.00"}
+        assert set(newest(db, "prices")) == {"1.00"}
 
     def test_a_statement_that_is_rolled_back(self, db: Database) -> None:
         with db.connect() as connection:
@@ -141,14 +129,14 @@ class TestEvents:
             connection.execute("INSERT INTO products VALUES (2, 'x')")
             connection.execute("ROLLBACK TO s")
             connection.execute("COMMIT")
-        assert index(db) == table(db) and set(index(db)) == {"1"}
+        assert newest(db) == table(db) and set(newest(db)) == {"1"}
 
     def test_truncate_is_refused(self, db: Database) -> None:
         db.execute("INSERT INTO products VALUES (1, 'x')")
         with pytest.raises(psycopg.errors.RaiseException, match="products is tracked by outboxd") as refused:
             db.execute("TRUNCATE products")
         assert "--truncate delete" in (refused.value.diag.message_hint or "")
-        assert index(db) == table(db) != {}
+        assert newest(db) == table(db) != {}
 
     def test_who_may_not_write_the_outbox_may_change_the_table(self, db: Database) -> None:
         function = db.value("SELECT 'public.' || oid::regprocedure FROM pg_proc WHERE proname ~ '_track_'")
@@ -164,7 +152,7 @@ class TestEvents:
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute("CREATE TRIGGER mine AFTER INSERT ON products FOR EACH ROW "
                                        f"EXECUTE FUNCTION {function}")
-            assert index(db) == table(db) != {}
+            assert newest(db) == table(db) != {}
         finally:
             db.execute("DROP OWNED BY tracked_app; DROP ROLE tracked_app")
 
@@ -196,15 +184,15 @@ def test_only_some_rows(db: Database, cli: Outboxd, always: list[str]) -> None:
                       "DELETE FROM products WHERE id = 11", "INSERT INTO products VALUES (20, 'x')",
                       "UPDATE shops SET closed = true", "DELETE FROM products"):
         db.execute(statement)
-        assert index(db) == truth() or "shops" in statement, statement
-    assert index(db) == {}
+        assert newest(db) == truth() or "shops" in statement, statement
+    assert newest(db) == {}
 
 
 def test_truncate_as_deletes(db: Database, cli: Outboxd) -> None:
     track(cli, "products", "--index", "products", "--truncate", "delete")
     db.execute("INSERT INTO products SELECT n FROM generate_series(1, 100) n")
     db.execute("TRUNCATE products")
-    assert index(db) == {} and db.value("SELECT count(*) FROM outbox WHERE event = 'truncate'") == 100
+    assert newest(db) == {} and db.value("SELECT count(*) FROM outbox WHERE event = 'truncate'") == 100
 
 
 def test_partitions(db: Database, cli: Outboxd) -> None:
@@ -218,7 +206,7 @@ def test_partitions(db: Database, cli: Outboxd) -> None:
     db.execute("INSERT INTO sales_us (id, region, amount) VALUES (100, 'us', 5); UPDATE sales_us SET amount = 6 WHERE id = 100")
     db.execute("UPDATE sales SET region = 'us' WHERE id IN (2, 4)")
     db.execute("DELETE FROM sales_us WHERE id = 1")
-    assert index(db, "sales") == table(db, rows="sales t")
+    assert newest(db, "sales") == table(db, rows="sales t")
 
 
 class TestTouches:
@@ -242,7 +230,7 @@ class TestTouches:
         db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 10) n")
         db.execute("INSERT INTO variants SELECT 'v' || n, n % 10 + 1, n FROM generate_series(1, 50) n")
         db.execute("INSERT INTO reviews (product, stars) SELECT n % 10 + 1, n % 5 FROM generate_series(1, 30) n")
-        assert index(db) == self.truth(db)
+        assert newest(db) == self.truth(db)
         events(db)
         db.execute("UPDATE variants SET product = 2 WHERE sku = 'v10'")
         assert [(event, id) for event, _, id, _ in events(db)] == [("touch", "1"), ("touch", "2")]
@@ -253,9 +241,9 @@ class TestTouches:
         db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 10) n")
         db.execute("INSERT INTO variants SELECT 'v' || n, n % 10 + 1, n FROM generate_series(1, 50) n")
         db.execute("UPDATE products SET id = id + 100 WHERE id > 5")
-        assert index(db) == self.truth(db)
+        assert newest(db) == self.truth(db)
         db.execute("DELETE FROM products WHERE id IN (1, 2, 106)")
-        assert index(db) == self.truth(db)
+        assert newest(db) == self.truth(db)
 
     def test_writers_of_one_document_wait_for_each_other(self, db: Database, shop: None) -> None:
         """Without it both would write a document that lacks what the other one added."""
@@ -269,7 +257,7 @@ class TestTouches:
             wait_until(lambda: db.value(waiting) == 1, 20, "the second one to wait")
             first.execute("COMMIT")
             second.join()
-        assert index(db) == self.truth(db)
+        assert newest(db) == self.truth(db)
 
     def test_random_writers(self, db: Database, shop: None) -> None:
         db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 20) n")
@@ -306,7 +294,7 @@ class TestTouches:
         for writer in writers:
             writer.join()
         assert not failures
-        assert index(db) == self.truth(db)
+        assert newest(db) == self.truth(db)
 
     def test_truncated_children(self, db: Database, cli: Outboxd, shop: None) -> None:
         db.execute("INSERT INTO products VALUES (1, 'x'); INSERT INTO variants VALUES ('a', 1, 1)")
@@ -315,7 +303,7 @@ class TestTouches:
         track(cli, "products", "--index", "products", "--document", "product_documents", "--touches", "variants.product",
               "--truncate", "delete")
         db.execute("TRUNCATE variants")
-        assert index(db) == self.truth(db) and index(db)["1"]["variants"] is None
+        assert newest(db) == self.truth(db) and newest(db)["1"]["variants"] is None
 
 
 def test_children_without_a_foreign_key_are_said(db: Database, cli: Outboxd) -> None:
@@ -468,4 +456,4 @@ def test_a_subscription_applies_it_too(db: Database, cli: Outboxd) -> None:
     with db.connect() as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute("INSERT INTO products VALUES (1, 'x')")
-    assert index(db) == table(db) != {}
+    assert newest(db) == table(db) != {}

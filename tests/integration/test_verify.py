@@ -12,11 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import OutboxdFactory
-from helpers import drain, init
+from helpers import PRODUCTS, drain, init
 
 from harness import Completed, Database, Elastic, Outboxd, wait_until
 
-PRODUCTS = "CREATE TABLE products (id bigint PRIMARY KEY, name text, price numeric, on_sale boolean NOT NULL DEFAULT true)"
 DIFFERENCES = ("missing", "stale", "extra")
 NONE = dict.fromkeys(DIFFERENCES, 0)
 
@@ -67,6 +66,19 @@ def behind_the_back(db: Database, statement: str) -> None:
 def put(elastic: Elastic, id: str, document: str, **parameters: Any) -> None:
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
     elastic.call("PUT", f"/products/_doc/{id}?{query}", document)
+
+
+def repair_beside(daemon: Outboxd, db: Database, statement: str, patience: str) -> None:
+    """A repair that must wait for an open transaction which did this; then everything is delivered."""
+    with db.connect() as connection:
+        connection.autocommit = False
+        connection.execute(statement)
+        daemon.begin("verify", "products", "--repair", "--json", "--timeout", patience)
+        time.sleep(2)
+        assert db.value("SELECT count(*) FROM outbox WHERE event = 'repair'") == 0
+        connection.commit()
+    assert daemon.wait(timeout=90).exit_code in (0, 75)
+    drain(daemon)
 
 
 class TestWhatIsFound:
@@ -279,29 +291,13 @@ class TestWhileItChanges:
         elastic.delete_index("products")
         assert shop.run("track", "products", "--index", "products", "--document", "sold", "--touches", "variants.product").exit_code == 0
         put(elastic, "1", '{"id":1,"name":"product 1"}')
-        with db.connect() as connection:
-            connection.autocommit = False
-            connection.execute("INSERT INTO variants VALUES ('v', 1)")
-            shop.begin("verify", "products", "--repair", "--json", "--timeout", "20s")
-            time.sleep(2)
-            assert db.value("SELECT count(*) FROM outbox WHERE event = 'repair'") == 0
-            connection.commit()
-        assert shop.wait(timeout=90).exit_code in (0, 75)
-        drain(shop)
+        repair_beside(shop, db, "INSERT INTO variants VALUES ('v', 1)", patience="20s")
         assert elastic.get("products", "1") is not None and counts(verify(shop)) == NONE
 
     def test_a_delete_and_an_insert_of_the_same_key(self, shop: Outboxd, db: Database, elastic: Elastic) -> None:
         """The row of an open transaction cannot be seen, and its event may have an older id: the repair waits for it."""
         put(elastic, "500", '{"name":"nobody"}')
-        with db.connect() as connection:
-            connection.autocommit = False
-            connection.execute("INSERT INTO products VALUES (500, 'somebody')")
-            shop.begin("verify", "products", "--repair", "--json", "--timeout", "5s")
-            time.sleep(2)
-            assert db.value("SELECT count(*) FROM outbox WHERE event = 'repair'") == 0
-            connection.commit()
-        assert shop.wait(timeout=90).exit_code in (0, 75)
-        drain(shop)
+        repair_beside(shop, db, "INSERT INTO products VALUES (500, 'somebody')", patience="5s")
         document = elastic.get("products", "500")
         assert document is not None and json.loads(document.source)["name"] == "somebody"
 
