@@ -28,6 +28,8 @@ const char *verify_index(
 bool verify_is_shared(const struct verify *v);  // the index has documents of other tables, too
 bool verify_is_tracked(const struct verify *v); // so what has no row is surplus, and nobody else's
 
+bool verify_is_lost(const struct verify *v); // the session: nothing can be asked any more
+
 // Results are freed with sync_free. An answer that PostgreSQL cannot read is ERR_DATA.
 
 // The next rows: see verify_next.sql.

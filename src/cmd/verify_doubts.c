@@ -296,7 +296,7 @@ static bool look_at(struct doubts *d, struct doubt *from, int count, struct err 
 		    (e->kind == ERR_DATA && look_apart(d, from, count, e));
 
 	if (!seen)
-		return verify_comes_again(&d->away_ms, e);
+		return !verify_is_lost(d->verify) && verify_comes_again(&d->away_ms, e);
 	d->away_ms = 0;
 	return settle(d, from, count, e);
 }

@@ -135,7 +135,7 @@ static bool scan_piece(struct scan *s, bool *ret_more, struct err *e)
 	sync_free(next);
 	if (ok)
 		s->away_ms = 0;
-	return ok || verify_comes_again(&s->away_ms, e);
+	return ok || (!verify_is_lost(s->verify) && verify_comes_again(&s->away_ms, e));
 }
 
 static bool scan_rows(struct scan *s, struct err *e)

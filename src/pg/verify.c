@@ -16,6 +16,7 @@
 
 struct verify {
 	struct source *source;
+	bool lost;                   // the session
 	char *mapped, *wanted, *row; // {mapped}, {wanted}, {row_of_key}
 	char *index;                 // where to search
 	struct buf except;           // the text of an array
@@ -111,6 +112,11 @@ bool verify_is_shared(const struct verify *v)
 	return source_is(v->source, "shared");
 }
 
+bool verify_is_lost(const struct verify *v)
+{
+	return v->lost;
+}
+
 bool verify_is_tracked(const struct verify *v)
 {
 	return source_is(v->source, "is_tracked");
@@ -125,8 +131,11 @@ static struct pg_result *query(struct verify *v, const char *sql, const char *co
 
 	if (res)
 		return res;
-	if (*e->sqlstate && !source_rollback(v->source, &after))
-		*e = after; // the session is lost
+	v->lost = !*e->sqlstate;
+	if (!v->lost && !source_rollback(v->source, &after)) {
+		v->lost = true;
+		*e = after;
+	}
 	(void)source_explain(e, "verify", verify_table(v));
 	return NULL;
 }
