@@ -17,7 +17,7 @@ struct outbox {
 	struct mapping mapping;
 	int64_t retry_base_ms, retry_cap_ms, keep_ms;
 	char *begin, *settings, *lanes, *savepoint, *claim, *settle, *settle_delete, *conflicts, *park,
-		*supersede, *sieve;
+		*older_lock, *supersede, *sieve;
 	char *inspect, *highest, *left, *purge;
 	struct buf lane_numbers, bounds, wanted, per_lane, upto, sequence, paused, marks, parks,
 		conflict_tids;
@@ -37,6 +37,7 @@ static const struct text {
 	{ offsetof(struct outbox, settle_delete), sql_query_settle_delete },
 	{ offsetof(struct outbox, conflicts), sql_query_conflicts },
 	{ offsetof(struct outbox, park), sql_query_park },
+	{ offsetof(struct outbox, older_lock), sql_query_older_lock },
 	{ offsetof(struct outbox, supersede), sql_query_supersede },
 	{ offsetof(struct outbox, sieve), sql_query_sieve },
 	{ offsetof(struct outbox, inspect), sql_query_inspect },
@@ -75,8 +76,12 @@ struct outbox *outbox_new(const struct config *config, struct err *e)
 	o->retry_base_ms = config->retry_base;
 	o->retry_cap_ms = config->retry_cap;
 	o->keep_ms = config->retention_keep;
+
+	auto_free char *older = mapping_expand(&o->mapping, sql_query_older, NULL);
+	const struct blank blanks[] = { { "older", older } };
+
 	for (size_t i = 0; i < array_len(texts); i++)
-		*text_at(o, i) = mapping_expand(&o->mapping, texts[i].sql, NULL);
+		*text_at(o, i) = mapping_fill(&o->mapping, texts[i].sql, blanks, array_len(blanks));
 	for (size_t i = 0; i < array_len(bufs); i++)
 		buf_init(buf_at(o, i), PARAM_MAX);
 	return o;
@@ -244,7 +249,7 @@ int outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool 
 	const struct param marks[] = { param_binary(&o->marks) };
 	const struct param parks[] = { param_binary(&o->parks), param_text(troubles) };
 	const struct param accepted[] = { param_text(keys) };
-	struct step steps[5];
+	struct step steps[6];
 	int n = 0, mark;
 
 	if (conflicts)
@@ -255,8 +260,10 @@ int outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool 
 				    .param_count = 1 };
 	if (batch_fates(b, FATE_DEAD) + batch_fates(b, FATE_WAITING) > 0)
 		steps[n++] = (struct step){ .sql = o->park, .params = parks, .param_count = 2 };
-	if (keys)
+	if (keys) {
+		steps[n++] = (struct step){ .sql = o->older_lock, .params = accepted, .param_count = 1 };
 		steps[n++] = (struct step){ .sql = o->supersede, .params = accepted, .param_count = 1 };
+	}
 	steps[n++] = (struct step){ .sql = sql_query_commit };
 	conn_run(c, steps, n);
 	return mark;

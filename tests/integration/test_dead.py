@@ -245,6 +245,25 @@ def test_a_requeued_event_whose_document_has_moved_on_is_settled(db: Database, e
         [(1, True, 3), (2, False, None)]
 
 
+@pytest.mark.parametrize("give_back", [
+    "UPDATE outbox SET dead_at = NULL, retry_at = NULL, attempts = 0",
+    "UPDATE outbox SET data = '{\"price\": 1}', dead_at = NULL, retry_at = NULL"])
+def test_a_row_that_is_just_given_back(give_back: str, db: Database, elastic: Elastic, index: str, daemon: Any) -> None:
+    """The newer event is delivered while it is: the row moves, and must be settled where it went."""
+    publish(db, index, "1", {"price": "much"})
+    publish(db, index, "2", {"price": "much"})
+    drain(daemon, expect=65)
+    publish(db, index, "1", None)
+    forget_tombstones(elastic, index)
+    with db.connect() as operator, operator.transaction():
+        operator.execute(f"{give_back} WHERE NOT processed AND dead_at IS NOT NULL")
+        daemon.start()
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                                    "AND datname = current_database()"), 20, "the relay to wait for the rows")
+    wait_until(lambda: db.value("SELECT processed FROM outbox WHERE id = 3"), 20, "the delete to be settled")
+    assert db.execute("SELECT processed, error->>'superseded_by' FROM outbox WHERE id = 1") == [(True, "3")]
+
+
 def test_refused_rows_and_a_backlog_are_no_reason_to_read_the_table(db: Database, daemon: Any, index: str) -> None:
     """With each batch it is asked whether older refused events of its documents are left. The planner takes all pending rows
     for refused ones there, and once read the whole table each time: 70 events a second with six million pending rows."""
