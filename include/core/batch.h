@@ -31,6 +31,7 @@ struct entry {
 	int32_t newer; // the next entry of the document that replaces this one or waits behind it; -1 = none
 	int32_t trouble; // index of its trouble; -1 = none
 	enum op op;
+	enum refresh refresh;
 	enum verdict verdict;
 	enum fate fate; // valid after batch_resolve
 	int64_t id;
@@ -98,6 +99,7 @@ void batch_range_bytes(const struct batch *b, const struct range *range, size_t 
 void batch_judge(struct batch *b, size_t i, enum verdict v);
 // The trace of the first event of the request that has one; NULL = none. Borrowed until batch_reset.
 const char *batch_range_trace(const struct batch *b, const struct range *range);
+enum refresh batch_range_refresh(const struct batch *b, const struct range *range); // the strongest
 void batch_set_answered(struct batch *b, size_t i, int64_t at_us);
 void batch_set_conflict(struct batch *b, size_t i, int64_t version);
 void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, const char *reason);

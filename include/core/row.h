@@ -21,6 +21,8 @@ struct tid {
 
 enum op { OP_INDEX, OP_CREATE, OP_DELETE };
 const char *op_name(enum op op);
+// What the request that carries the event asks for; the strongest of all its events counts.
+enum refresh { REFRESH_NO, REFRESH_WAIT, REFRESH_NOW };
 
 struct row {
 	struct tid tid;
@@ -37,6 +39,7 @@ struct row {
 	struct slice pipeline;
 	struct slice document;
 	struct slice trace;
+	struct slice refresh;
 };
 
 // Why a row can never be sent: the type and reason end up in the dead letter, in Elasticsearch's own form.
@@ -49,5 +52,6 @@ struct refusal {
 // here, before sending (facts: id over 512 bytes, bad version, index name with date math, document that is
 // not an object, ...). True = the row may be sent as *ret_op; false = *ret_refusal says why not.
 bool row_check(const struct row *row, enum op *ret_op, struct refusal *ret_refusal);
+enum refresh row_refresh(const struct row *row); // of a row that passed
 
 #endif

@@ -40,6 +40,7 @@ bool backfill_next(struct backfill *b, int64_t most, struct backfill_piece *ret,
 // How many events of this run wait for their first delivery.
 bool backfill_ahead(struct backfill *b, int64_t *ret_events, struct err *e) must_check;
 
+enum { FILL_TABLE, FILL_INDEX, FILL_ROWS, FILL_EVENTS, FILL_HELD, FILL_STARTED, FILL_FINISHED };
 // All that were begun; the caller frees it with sync_free. NULL without an error = none.
 struct pg_result *backfill_list(const struct config *config, struct err *e) must_check;
 

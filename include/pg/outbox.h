@@ -61,10 +61,19 @@ uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_dr
 void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked,
 		     int64_t *ret_xmax);
 
+// The steps of a settlement; -1 = it has none such. Those that mark are the delivered and superseded rows, less what the others
+// made wait instead.
+struct settlement {
+	int conflicts; // superseded ones whose version turned out to be no event of the document
+	int hold;      // has one row: outbox_read_held
+	int mark;
+};
 // Writes the fates of a resolved batch and commits. parked: the claim saw refused rows, so accepted keys settle
-// their older ones. Returns the step that marks: its affected rows are the delivered + superseded ones, less those of
-// the step before it, if there is one: superseded ones whose version turned out to be no event of the document.
-int outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng);
+// their older ones.
+void outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng,
+		   struct settlement *ret);
+// Delivered rows that wait, since somebody holds an older refused event of their document.
+int64_t outbox_read_held(const struct pg_result *res, int row);
 // Is the script's result that of a transaction that really committed?
 bool outbox_committed(const struct script_result *result);
 void outbox_rollback(struct outbox *o, struct conn *c);

@@ -99,8 +99,9 @@ struct worker {
 	struct buf body;
 	struct range range; // in flight
 	struct horizon horizon;
-	int mark_step;      // of the settlement
+	struct settlement settlement;
 	int64_t unbelieved; // superseded rows that wait instead: see conflicts.sql
+	int64_t held;       // delivered rows that wait instead: see hold.sql
 	int64_t drawn;      // highest id that the table ever drew; 0 = unknown
 	uint32_t lanes;     // granted, a bit each
 	int64_t per_lane;

@@ -13,7 +13,7 @@ CROSS JOIN LATERAL (
 	SELECT o.ctid, want.lane, ({id})::bigint, o.attempts,
 	       CASE WHEN isfinite(o.created_at) THEN (extract(epoch FROM o.created_at) * 1000000)::bigint END,
 	       ({version})::bigint, ({index})::text, ({document_id})::text, ({operation})::text,
-	       ({routing})::text, ({pipeline})::text, ({document})::text, ({trace})::text
+	       ({routing})::text, ({pipeline})::text, ({document})::text, ({trace})::text, ({refresh})::text
 	FROM {table} o
 	WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
 	  AND ({id}) > want.bound AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now())

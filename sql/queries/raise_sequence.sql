@@ -31,7 +31,7 @@ BEGIN
 			renumbered := renumbered + 1;
 		END LOOP;
 	END IF;
-	PERFORM set_config('outboxd.raised_to', coalesce(future, 0)::text, false);
-	PERFORM set_config('outboxd.renumbered', renumbered::text, false);
+	PERFORM set_config('outboxd.raised_to', coalesce(future, 0)::text, true);
+	PERFORM set_config('outboxd.renumbered', renumbered::text, true);
 END
 $outboxd_raise$

@@ -39,7 +39,7 @@ BEGIN
 				-- What the claim left out it did not fail on.
 				CONTINUE WHEN index_name = ANY (current_setting('outboxd.paused')::text[]);
 				PERFORM md5(concat(({id})::bigint, ({version})::bigint, ({operation})::text, ({routing})::text,
-					({pipeline})::text, ({document})::text, ({trace})::text)) FROM {table} o WHERE o.ctid = r.tid;
+					({pipeline})::text, ({document})::text, ({trace})::text, ({refresh})::text)) FROM {table} o WHERE o.ctid = r.tid;
 				passed := passed + 1;
 			EXCEPTION WHEN OTHERS THEN
 				GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT;

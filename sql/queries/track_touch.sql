@@ -3,7 +3,8 @@
 -- own event.
 CREATE FUNCTION {touch_function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = {search_path} SET plan_cache_mode = force_generic_plan
-SET TimeZone = 'UTC' SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $outboxd$
+SET TimeZone = 'UTC' SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET row_security = off SET enable_seqscan = off SET jit = off AS $outboxd$
 #variable_conflict use_column
 DECLARE
 	outboxd_keys text[];

@@ -31,6 +31,7 @@ static const struct {
 	{ "relay", "How much is moved at a time, and when." },
 	{ "retry", "What happens after a refusal or an outage." },
 	{ "retention", "What happens to rows that are delivered." },
+	{ "verify", "Whether the indexes are what the tracked tables say, asked from time to time." },
 	{ "admin", "The HTTP interface for metrics, health and control." },
 	{ "log", "Messages on standard error." },
 };

@@ -89,6 +89,26 @@ static void check_pipelines(struct elastic *es, const char *whose, const json_t 
 	}
 }
 
+// wait_for ends with the index's refresh; one that does not come in time looks like an Elasticsearch that is away.
+static void check_refresh(struct elastic *es, const char *whose, const char *interval)
+{
+	const struct config *c = elastic_checkup(es)->config;
+	bool waits = c->elasticsearch_refresh == REFRESH_WAIT || *c->outbox_refresh;
+	int64_t interval_ms = 0;
+	struct err ignored;
+
+	if (!waits || !interval ||
+	    (strcmp(interval, "-1") != 0 && (!parse_duration_ms(interval, &interval_ms, &ignored) ||
+					     interval_ms < c->elasticsearch_timeout / 2)))
+		return;
+	findings_add(
+		&elastic_checkup(es)->findings, INDEX, FINDING_PROBLEM,
+		"PUT /INDEX/_settings {\"index.refresh_interval\": \"1s\"}, or leave wait_for away",
+		"%s: index.refresh_interval is %s, and a request with refresh = wait_for waits for that: longer than "
+		"elasticsearch.timeout lets it",
+		whose, interval);
+}
+
 void check_index_settings(struct elastic *es, const char *whose, const json_t *settings,
 			  const json_t *mapping)
 {
@@ -110,6 +130,7 @@ void check_index_settings(struct elastic *es, const char *whose, const json_t *s
 			     "%s: index.gc_deletes is %s: a late request may bring back a deleted document",
 			     whose, gc_deletes);
 	check_pipelines(es, whose, settings);
+	check_refresh(es, whose, setting(settings, "index.refresh_interval"));
 	if (c->config->outbox_deletes == DELETES_TOMBSTONE)
 		check_tombstones(es, whose, mapping);
 }

@@ -217,6 +217,7 @@ size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_h
 	size_t number = b->count - 1;
 
 	e->op = op;
+	e->refresh = row_refresh(row);
 	e->document = d;
 	*ret_held = false;
 	if (d->last >= 0) {
@@ -224,6 +225,9 @@ size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_h
 
 		if (is_full_document(op)) {
 			older->newer = (int32_t)number;
+			// Whoever wants to find the older one finds it in this one.
+			if (!is_accepted(older) && older->refresh > e->refresh)
+				e->refresh = older->refresh;
 			drop_bytes(b, d->carrier);
 		} else if (!is_accepted(older)) {
 			// A full document that follows settles the whole chain.
@@ -394,6 +398,18 @@ const char *batch_range_trace(const struct batch *b, const struct range *range)
 			return b->entries[b->sent[i]].trace;
 	}
 	return NULL;
+}
+
+enum refresh batch_range_refresh(const struct batch *b, const struct range *range)
+{
+	enum refresh strongest = REFRESH_NO;
+
+	for (size_t i = range->from; i < range->to; i++) {
+		enum refresh wanted = b->entries[b->sent[i]].refresh;
+
+		strongest = wanted > strongest ? wanted : strongest;
+	}
+	return strongest;
 }
 
 void batch_judge(struct batch *b, size_t i, enum verdict v)

@@ -180,6 +180,15 @@ static bool check_version(const struct row *row, enum op op, struct refusal *ret
 	return true;
 }
 
+enum refresh row_refresh(const struct row *row)
+{
+	if (is_empty(row->refresh))
+		return REFRESH_NO;
+	return equals(row->refresh, "wait_for") ? REFRESH_WAIT
+	       : equals(row->refresh, "true")   ? REFRESH_NOW
+						: REFRESH_NO;
+}
+
 bool row_check(const struct row *row, enum op *ret_op, struct refusal *ret_refusal)
 {
 	enum op op = OP_INDEX;
@@ -193,6 +202,9 @@ bool row_check(const struct row *row, enum op *ret_op, struct refusal *ret_refus
 		return refuse(ret_refusal, bad_action, "the pipeline is not valid UTF-8");
 	if (op != OP_DELETE && !check_document(row->document, ret_refusal))
 		return false;
+	if (!is_empty(row->refresh) && !equals(row->refresh, "false") && !equals(row->refresh, "true") &&
+	    !equals(row->refresh, "wait_for"))
+		return refuse(ret_refusal, bad_action, "the refresh is none of wait_for, true, false, NULL");
 	*ret_op = op;
 	return true;
 }

@@ -268,6 +268,7 @@ static bool set_names(struct mapping *m, const char *table, struct err *e)
 	m->lane_index = qualified(&schema, &name, suffix);
 	m->lane_index_name = qualified(&none, &name, suffix);
 	m->parked_index = qualified(&none, &name, "_parked");
+	m->parked_qualified = qualified(&schema, &name, "_parked");
 	m->seq_index = qualified(&none, &name, "_seq");
 	m->journal = qualified_journal(&schema);
 	m->publish = qualified(&schema, &name, "_publish");
@@ -317,6 +318,7 @@ bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 	m->routing = choose(c->outbox_routing, p->routing, "NULL");
 	m->pipeline = choose(c->outbox_pipeline, p->pipeline, "NULL");
 	m->trace = choose(c->outbox_trace, NULL, "NULL");
+	m->refresh = choose(c->outbox_refresh, NULL, "NULL");
 	m->document = choose(c->outbox_document, p->document, "o.data");
 	m->version_is_id = strcmp(m->version, m->id) == 0;
 	m->keyed_by_seq = c->outbox_preset == PRESET_DEBEZIUM && !*c->outbox_id;
@@ -342,6 +344,7 @@ const struct mapping_field mapping_fields[] = {
 	{ "routing", offsetof(struct mapping, routing), false },
 	{ "pipeline", offsetof(struct mapping, pipeline), false },
 	{ "trace", offsetof(struct mapping, trace), false },
+	{ "refresh", offsetof(struct mapping, refresh), false },
 	{ "document", offsetof(struct mapping, document), false },
 	{ "key", offsetof(struct mapping, key), false },
 	{ NULL, 0, false },
@@ -366,6 +369,7 @@ static const struct placeholder {
 	{ "routing", offsetof(struct mapping, routing) },
 	{ "pipeline", offsetof(struct mapping, pipeline) },
 	{ "trace", offsetof(struct mapping, trace) },
+	{ "refresh", offsetof(struct mapping, refresh) },
 	{ "document", offsetof(struct mapping, document) },
 	{ "table", offsetof(struct mapping, table) },
 	{ "table_literal", offsetof(struct mapping, table_literal) },
@@ -374,6 +378,7 @@ static const struct placeholder {
 	{ "journal", offsetof(struct mapping, journal) },
 	{ "lane_index_literal", offsetof(struct mapping, lane_index_literal) },
 	{ "parked_index", offsetof(struct mapping, parked_index) },
+	{ "parked_qualified", offsetof(struct mapping, parked_qualified) },
 	{ "publish", offsetof(struct mapping, publish) },
 	{ "notify", offsetof(struct mapping, notify) },
 	{ "channel_literal", offsetof(struct mapping, channel_literal) },

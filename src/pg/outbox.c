@@ -16,8 +16,8 @@
 struct outbox {
 	struct mapping mapping;
 	int64_t retry_base_ms, retry_cap_ms, keep_ms;
-	char *begin, *settings, *lanes, *savepoint, *claim, *settle, *settle_delete, *conflicts, *park,
-		*older_lock, *supersede, *sieve;
+	char *begin, *settings, *lanes, *savepoint, *claim, *settle, *settle_delete, *conflicts, *park, *hold,
+		*supersede, *sieve;
 	char *inspect, *highest, *left, *purge;
 	struct buf lane_numbers, bounds, wanted, per_lane, upto, sequence, paused, marks, parks,
 		conflict_tids;
@@ -37,7 +37,7 @@ static const struct text {
 	{ offsetof(struct outbox, settle_delete), sql_query_settle_delete },
 	{ offsetof(struct outbox, conflicts), sql_query_conflicts },
 	{ offsetof(struct outbox, park), sql_query_park },
-	{ offsetof(struct outbox, older_lock), sql_query_older_lock },
+	{ offsetof(struct outbox, hold), sql_query_hold },
 	{ offsetof(struct outbox, supersede), sql_query_supersede },
 	{ offsetof(struct outbox, sieve), sql_query_sieve },
 	{ offsetof(struct outbox, inspect), sql_query_inspect },
@@ -226,47 +226,60 @@ void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, 
 		.pipeline = value_get_text(res, row, 10),
 		.document = value_get_text(res, row, 11),
 		.trace = value_get_text(res, row, 12),
+		.refresh = value_get_text(res, row, 13),
 	};
-	*ret_parked = value_get_bool(res, row, 13);
-	*ret_xmax = value_get_int(res, row, 14);
+	*ret_parked = value_get_bool(res, row, 14);
+	*ret_xmax = value_get_int(res, row, 15);
 }
 
-int outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng)
+int64_t outbox_read_held(const struct pg_result *res, int row)
+{
+	return value_get_int(res, row, 0);
+}
+
+void outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool parked, struct rng *rng,
+		   struct settlement *ret)
 {
 	struct retry_pace pace = { o->retry_base_ms, o->retry_cap_ms, rng };
 	auto_free char *troubles = settle_troubles(b, &pace);
-	auto_free char *keys = parked ? settle_keys(b) : NULL;
 	// With keep = 0 the delivered events are gone: there is nothing to compare a version with.
 	auto_free char *conflicts = o->keep_ms > 0 ? settle_conflicts(b, &o->conflict_tids) : NULL;
-	char wait[24];
+	// A conflict that is not believed leaves a refused row behind, too.
+	auto_free char *keys = parked || conflicts ? settle_keys(b) : NULL;
+	char wait[24], keep[24];
 
 	snprintf(wait, sizeof(wait), "%lld", (long long)o->retry_cap_ms);
+	snprintf(keep, sizeof(keep), "%lld", (long long)o->keep_ms);
 	settle_marks(b, &o->marks);
 	settle_parks(b, &o->parks);
 
 	const struct param looks[] = { param_binary(&o->conflict_tids), param_text(conflicts),
-				       param_text(wait) };
+				       param_text(wait), param_text(keep) };
 	const struct param marks[] = { param_binary(&o->marks) };
 	const struct param parks[] = { param_binary(&o->parks), param_text(troubles) };
 	const struct param accepted[] = { param_text(keys) };
 	struct step steps[6];
-	int n = 0, mark;
+	int n = 0;
 
-	if (conflicts)
-		steps[n++] = (struct step){ .sql = o->conflicts, .params = looks, .param_count = 3 };
-	mark = n;
+	*ret = (struct settlement){ .conflicts = -1, .hold = -1 };
+	if (conflicts) {
+		ret->conflicts = n;
+		steps[n++] = (struct step){ .sql = o->conflicts, .params = looks, .param_count = 4 };
+	}
+	if (keys) {
+		ret->hold = n;
+		steps[n++] = (struct step){ .sql = o->hold, .params = accepted, .param_count = 1 };
+	}
+	ret->mark = n;
 	steps[n++] = (struct step){ .sql = o->keep_ms > 0 ? o->settle : o->settle_delete,
 				    .params = marks,
 				    .param_count = 1 };
 	if (batch_fates(b, FATE_DEAD) + batch_fates(b, FATE_WAITING) > 0)
 		steps[n++] = (struct step){ .sql = o->park, .params = parks, .param_count = 2 };
-	if (keys) {
-		steps[n++] = (struct step){ .sql = o->older_lock, .params = accepted, .param_count = 1 };
+	if (keys)
 		steps[n++] = (struct step){ .sql = o->supersede, .params = accepted, .param_count = 1 };
-	}
 	steps[n++] = (struct step){ .sql = sql_query_commit };
 	conn_run(c, steps, n);
-	return mark;
 }
 
 // COMMIT of a transaction that failed before is answered by ROLLBACK, and that without any error.

@@ -183,17 +183,29 @@ static bool check_mapping(struct init *in, struct err *e)
 	return !cached;
 }
 
-// Not in the transaction: CONCURRENTLY leaves the application's writers alone while a large table is read.
-static bool make_index(struct init *in, struct err *e)
+// Not in the transaction: CONCURRENTLY leaves the application's writers alone while a large table is read. One that was
+// interrupted leaves an invalid index behind.
+static bool make_index(struct init *in, const char *name, const char *sql, struct err *e)
 {
-	bool invalid;
+	auto_free char *drop = NULL;
+	bool is_leftover, made = true;
 
-	if (!ask(in, sql_query_lane_index_invalid, NULL, 0, &invalid, e))
+	if (!ask(in, sql_query_index_invalid, &name, 1, &is_leftover, e))
 		return false;
-	if (invalid && !exec(in, sql_query_lane_index_drop, NULL, e))
+	if (asprintf(&drop, "DROP INDEX CONCURRENTLY %s", name) < 0)
+		abort(); // as mem_* do without memory
+	if (is_leftover && !sync_exec(in->db, drop, e))
 		return false;
-	if (exec(in, sql_query_lane_index, in->existed ? "CONCURRENTLY" : "", e))
-		return true;
+	if (exec(in, sql, in->existed ? "CONCURRENTLY" : "", e)) {
+		struct pg_result *res = query(in, sql_query_index_invalid, &name, 1, e);
+
+		made = res && sync_rows(res) == 0;
+		if (res && !made)
+			err_set(e, ERR_UNAVAILABLE,
+				"index %s is just being made by another session: run init again", name);
+		sync_free(res);
+		return made;
+	}
 	if (strcmp(e->sqlstate, "42P17") == 0 || strcmp(e->sqlstate, "0A000") == 0) {
 		e->kind = ERR_CONFIG;
 		return err_prefix(
@@ -202,7 +214,14 @@ static bool make_index(struct init *in, struct err *e)
 			"of %s that is the same for all events of one document",
 			in->mapping.key, in->mapping.table);
 	}
-	return err_prefix(e, "index %s", in->mapping.lane_index);
+	return err_prefix(e, "index %s", name);
+}
+
+static bool make_indexes(struct init *in, struct err *e)
+{
+	// A relay that finds the index of lanes relies on the other one, too.
+	return make_index(in, in->mapping.parked_qualified, sql_query_parked_index, e) &&
+	       make_index(in, in->mapping.lane_index, sql_query_lane_index, e);
 }
 
 // As an identifier, and safe to be put between single quotes too.
@@ -252,10 +271,11 @@ static bool make_extras(struct init *in, bool notify, struct err *e)
 
 static bool prepare_table(struct init *in, bool notify, const char *role, struct err *e)
 {
-	return sync_exec(in->db,
-			 "BEGIN; SET LOCAL lock_timeout = '30s'; "
-			 "SELECT pg_advisory_xact_lock(hashtextextended('outboxd init', 0))",
-			 e) &&
+	return sync_exec(
+		       in->db,
+		       "BEGIN; SET LOCAL lock_timeout = '30s'; "
+		       "SELECT pg_advisory_xact_lock(hashtextextended('outboxd init', 0)); SET LOCAL lock_timeout = '3s'",
+		       e) &&
 	       find_table(in, e) && migrate(in, e) && check_mapping(in, e) && make_extras(in, notify, e) &&
 	       (!role || make_role(in, role, e)) &&
 	       sync_exec(in->db, "COMMIT", e); // closing the connection after a failure rolls back
@@ -280,7 +300,7 @@ bool schema_init(const struct config *config, bool notify, const char *role, FIL
 	ok = in.db && prepare_table(&in, notify, role, e);
 	if (ok)
 		fputs(buf_str(&in.done), out);
-	ok = ok && make_index(&in, e);
+	ok = ok && make_indexes(&in, e);
 	if (!ok)
 		blame_configuration(e);
 	buf_done(&in.done);
@@ -318,6 +338,7 @@ bool schema_print(const struct config *config, bool notify, const char *role, FI
 	for (size_t i = 0; sql_migrations[i].name; i++)
 		print(&m, sql_migrations[i].text, NULL, out);
 	print(&m, sql_query_lane_index, NULL, out);
+	print(&m, sql_query_parked_index, NULL, out);
 	if (config->outbox_preset != PRESET_DEBEZIUM)
 		print(&m, sql_query_publish, NULL, out);
 	if (notify)

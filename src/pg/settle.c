@@ -12,24 +12,26 @@
 // What waits without blame waits for somebody to raise the sequence, or for others to be tried before it: so long at least.
 #define OTHERS_FIRST_MS 3000
 
-static bool is_marked(const struct entry *e)
+static bool is_marked(const struct batch *b, const struct entry *e)
 {
+	(void)b;
 	return e->fate == FATE_DELIVERED || e->fate == FATE_SUPERSEDED;
 }
 
-static bool is_parked(const struct entry *e)
+static bool is_parked(const struct batch *b, const struct entry *e)
 {
+	(void)b;
 	return e->fate == FATE_DEAD || e->fate == FATE_WAITING;
 }
 
-static void add_tids(const struct batch *b, struct buf *out, bool (*chosen)(const struct entry *),
-		     size_t count)
+static void add_tids(const struct batch *b, struct buf *out,
+		     bool (*chosen)(const struct batch *, const struct entry *), size_t count)
 {
 	array_begin(out, ARRAY_TID, (int32_t)count);
 	for (size_t i = 0; i < batch_count(b); i++) {
 		const struct entry *e = batch_entry(b, i);
 
-		if (chosen(e))
+		if (chosen(b, e))
 			array_add_tid(out, e->tid);
 	}
 }
@@ -115,7 +117,7 @@ char *settle_troubles(const struct batch *b, const struct retry_pace *pace)
 	char *out;
 
 	for (size_t i = 0; i < batch_count(b); i++) {
-		if (is_parked(batch_entry(b, i)))
+		if (is_parked(b, batch_entry(b, i)))
 			json_array_append_new(list, trouble_json(b, i, pace));
 	}
 	out = json_dumps(list, JSON_COMPACT);
@@ -126,13 +128,24 @@ char *settle_troubles(const struct batch *b, const struct retry_pace *pace)
 // Only the youngest accepted event of a document tells up to where it is settled.
 static bool has_marked_newer(const struct batch *b, const struct entry *e)
 {
-	return e->newer >= 0 && is_marked(batch_entry(b, (size_t)e->newer));
+	return e->newer >= 0 && is_marked(b, batch_entry(b, (size_t)e->newer));
 }
 
-// By its own verdict: what a newer event of the same claim replaced needs no look.
-static bool is_conflict(const struct entry *e)
+// By whose verdict an event is settled: its own, or that of the newer one which replaced it.
+static const struct entry *settling(const struct batch *b, const struct entry *e)
 {
-	return e->fate == FATE_SUPERSEDED && e->verdict == VERDICT_SUPERSEDED && e->conflict > 0;
+	while (has_marked_newer(b, e))
+		e = batch_entry(b, (size_t)e->newer);
+	return e;
+}
+
+// What hangs on a conflict shares its look: if that is not believed, nothing of the document was delivered.
+static bool is_conflict(const struct batch *b, const struct entry *e)
+{
+	const struct entry *last = settling(b, e);
+
+	return e->fate == FATE_SUPERSEDED && last->fate == FATE_SUPERSEDED &&
+	       last->verdict == VERDICT_SUPERSEDED && last->conflict > 0;
 }
 
 char *settle_conflicts(const struct batch *b, struct buf *ret_tids)
@@ -144,11 +157,11 @@ char *settle_conflicts(const struct batch *b, struct buf *ret_tids)
 		const struct entry *e = batch_entry(b, i);
 		json_t *row;
 
-		if (!is_conflict(e))
+		if (!is_conflict(b, e))
 			continue;
 		row = json_object();
 		json_object_set_new(row, "tid", tid_text(e));
-		json_object_set_new(row, "version", json_integer(e->conflict));
+		json_object_set_new(row, "version", json_integer(settling(b, e)->conflict));
 		json_object_set_new(row, "index", exact_or_null(batch_index(b, i)));
 		json_object_set_new(row, "id", exact_or_null(batch_document_id(b, i)));
 		json_array_append_new(list, row);
@@ -169,10 +182,11 @@ char *settle_keys(const struct batch *b)
 	for (size_t i = 0; i < batch_count(b); i++) {
 		const struct entry *e = batch_entry(b, i);
 
-		if (!is_marked(e) || has_marked_newer(b, e) || e->op == OP_CREATE)
+		if (!is_marked(b, e) || has_marked_newer(b, e) || e->op == OP_CREATE)
 			continue;
 		json_t *key = json_object();
 
+		json_object_set_new(key, "tid", tid_text(e));
 		json_object_set_new(key, "index", exact_or_null(batch_index(b, i)));
 		json_object_set_new(key, "id", exact_or_null(batch_document_id(b, i)));
 		json_object_set_new(key, "event", json_integer(e->id));

@@ -150,13 +150,16 @@ static void check_marks(struct worker *w, const struct script_result *result)
 	int64_t rows = (int64_t)(batch_fates(w->batch, FATE_DELIVERED) +
 				 batch_fates(w->batch, FATE_SUPERSEDED));
 
-	w->unbelieved = w->mark_step > 0 ? result->affected[0] : 0;
-	if (!result->ok || result->affected[w->mark_step] == rows - w->unbelieved)
+	const struct settlement *s = &w->settlement;
+	int64_t marked = result->affected[s->mark];
+
+	w->unbelieved = s->conflicts >= 0 ? result->affected[s->conflicts] : 0;
+	if (!result->ok || marked == rows - w->unbelieved - w->held)
 		return;
 	w->failed = true;
 	err_set(&e, ERR_REFUSED,
 		"%lld delivered rows were not marked: look at the triggers and row security of the table",
-		(long long)(rows - w->unbelieved - result->affected[w->mark_step]));
+		(long long)(rows - w->unbelieved - w->held - marked));
 	relay_sql_failed(w->relay, "settle", &e);
 }
 
@@ -397,5 +400,5 @@ void worker_act_rollback(struct worker *w)
 void worker_act_settle(struct worker *w)
 {
 	w->committed = true; // once this ends in E_SETTLED
-	w->mark_step = outbox_settle(w->relay->outbox, w->conn, w->batch, w->parked, &w->relay->rng);
+	outbox_settle(w->relay->outbox, w->conn, w->batch, w->parked, &w->relay->rng, &w->settlement);
 }

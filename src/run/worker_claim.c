@@ -39,7 +39,7 @@ void worker_act_claim(struct worker *w)
 	w->lanes = 0;
 	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->busy = w->heard = w->accepted_any =
 		w->broken = w->parked = w->sieve = w->failed = false;
-	w->rows = w->bytes = w->discarded = w->unbelieved = 0;
+	w->rows = w->bytes = w->discarded = w->unbelieved = w->held = 0;
 	w->horizon = (struct horizon){ 0, 0 };
 	w->lone_refusals = w->lone_breaks = 0;
 	w->stream_open = w->claiming = true;
@@ -140,6 +140,8 @@ bool worker_on_row(void *arg, int step, const struct pg_result *res, int row)
 		w->sieved = value_get_int(res, row, 0);
 	else if (w->state == W_CLAIMING && step == CLAIM_STEP_LANES)
 		lanes_known(w, res, row);
+	else if (w->state == W_SETTLING && step == w->settlement.hold)
+		w->held = outbox_read_held(res, row);
 	else if (step == CLAIM_STEP_ROWS && (w->state == W_CLAIMING || w->state == W_DISCARDING))
 		return claim_row(w, res, row);
 	return true;
@@ -176,6 +178,18 @@ static void say_unbelieved(const struct worker *w)
 	}
 }
 
+// Which of the accepted rows the table does not say either; a counter must not go back.
+static void count_held(struct worker *w)
+{
+	struct tally *t = &w->relay->tally;
+	int64_t delivered = (int64_t)batch_fates(w->batch, FATE_DELIVERED);
+	int64_t of_delivered = w->held < delivered ? w->held : delivered;
+
+	t->fates[FATE_DELIVERED] -= of_delivered;
+	t->fates[FATE_SUPERSEDED] -= w->held - of_delivered;
+	t->fates[FATE_WAITING] += w->held;
+}
+
 static void count(struct worker *w, bool committed)
 {
 	struct tally *t = &w->relay->tally;
@@ -189,6 +203,8 @@ static void count(struct worker *w, bool committed)
 		t->fates[FATE_WAITING] += w->unbelieved;
 		say_unbelieved(w);
 	}
+	if (committed)
+		count_held(w);
 }
 
 // From the application's clock to ours: a row from the future took no time.

@@ -24,11 +24,14 @@ void worker_act_probe(struct worker *w)
 	http_call_get(w->call, "/", PROBE_TIMEOUT_MS);
 }
 
-static const char *refresh_text(const struct config *c)
+// What is set for all, or what the events of the request want beyond that.
+static const char *refresh_text(const struct worker *w)
 {
 	static const char *const names[] = { "false", "wait_for", "true" };
+	int wanted = (int)batch_range_refresh(w->batch, &w->range);
+	int all = w->relay->config->elasticsearch_refresh;
 
-	return names[c->elasticsearch_refresh];
+	return names[wanted > all ? wanted : all];
 }
 
 void worker_act_send(struct worker *w)
@@ -40,7 +43,7 @@ void worker_act_send(struct worker *w)
 
 	batch_next(w->batch, &w->range);
 	batch_range_bytes(w->batch, &w->range, &start, &end);
-	bulk_path(path, sizeof(path), refresh_text(c), c->elasticsearch_timeout / 2);
+	bulk_path(path, sizeof(path), refresh_text(w), c->elasticsearch_timeout / 2);
 	// One request carries events of many traces; the first one stands for them in Elasticsearch's own logs.
 	trace = batch_range_trace(w->batch, &w->range);
 	if (trace)

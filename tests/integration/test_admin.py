@@ -172,7 +172,7 @@ class TestStatus:
         def failed_counts() -> int:
             with db.server.log_file.open() as log:
                 log.seek(mark)
-                return log.read().count("STATEMENT:  WITH dead AS MATERIALIZED")
+                return log.read().count("STATEMENT:  WITH refused AS MATERIALIZED")
 
         wait_until(lambda: failed_counts() >= 2, 30, "counts of a table that is not there")
         init(daemon)

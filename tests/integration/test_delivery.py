@@ -164,6 +164,34 @@ def test_old_delivered_rows_are_purged(db: Database, index: str, outboxd: Outbox
     assert db.value("SELECT min(id) FROM outbox") == 4501
 
 
+def test_what_was_delivered_late_does_not_hold_up_the_purge(db: Database, index: str, outboxd: OutboxdFactory) -> None:
+    """The first rows were refused for days, and requeued. All that is behind them goes in one round."""
+    relay = outboxd(retention_keep="1d", retention_interval="1s")
+    assert relay.run("init").exit_code == 0
+    db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, created_at, processed, processed_at) "
+               "SELECT %s, n, now() - interval '9 days', true, now() - CASE WHEN n <= 2500 THEN '1 hour' ELSE '8 days' END::interval "
+               "FROM generate_series(1, 10000) n", [index])
+
+    relay.start()
+
+    assert relay.wait_log("purged", timeout=60)["rows"] == "7500"
+    assert db.value("SELECT count(*) FROM outbox") == 2500
+
+
+def test_a_delivered_row_that_is_just_given_back_is_not_purged(db: Database, index: str, outboxd: OutboxdFactory) -> None:
+    relay = outboxd()
+    assert relay.run("init").exit_code == 0
+    db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, processed, processed_at) "
+               "SELECT %s, n, true, now() - interval '9 days' FROM generate_series(1, 10) n", [index])
+    with db.connect() as operator, operator.transaction():
+        operator.execute("UPDATE outbox SET processed = false WHERE id = 5")
+        relay.begin("purge", "--older-than", "1d")
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                                    "AND datname = current_database()"), 20, "the purge to wait")
+    assert relay.wait(30).exit_code == 0
+    assert db.execute("SELECT id, processed FROM outbox") == [(5, False)]
+
+
 def test_tombstone_documents(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
     relay = outboxd(outbox_deletes="tombstone")
     assert relay.run("init").exit_code == 0

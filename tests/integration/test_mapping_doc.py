@@ -55,6 +55,15 @@ def test_nested_documents_from_a_view(op: Operator) -> None:
     assert documents(op) == {}
 
 
+def test_read_your_own_writes(op: Operator) -> None:
+    op.daemon.settings.update(op.settings("refresh"))
+    init(op.daemon)
+    op.elastic.call("PUT", "/products", {"settings": {"number_of_replicas": 0, "refresh_interval": "5s"}})
+    op.db.execute("SELECT outbox_publish('products', '42', '{\"name\": \"Brass lamp\"}', 'product_renamed')")
+    drain(op.daemon)
+    assert [hit["_id"] for hit in op.elastic.search("products", size=10)] == ["42"]
+
+
 def test_a_time_stamp_in_the_document(op: Operator) -> None:
     op.daemon.settings.update(op.settings("stamp"))
     init(op.daemon)

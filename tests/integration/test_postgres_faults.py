@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -426,6 +427,20 @@ def test_settings_of_role_and_database_do_not_matter(db: Database, elastic: Elas
     assert relay.run_once(timeout=60).exit_code == 0
 
     history.assert_matches(elastic, index)
+
+
+def test_a_document_does_not_depend_on_who_sends_it(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
+    """Expressions of the mapping print times and numbers."""
+    relay = outboxd(outbox_document="jsonb_build_object('at', (o.data->>'at')::timestamptz, 'day', ((o.data->>'at')::timestamptz)::text, "
+                                    "'n', (0.1::float8 + 0.2)::text, 'b', convert_to('ä', 'UTF8')::text)", **QUICK)
+    init(relay)
+    for setting in ("DateStyle = 'German, DMY'", "bytea_output = escape", "TimeZone = 'Asia/Kathmandu'", "extra_float_digits = -5"):
+        db.execute(f"ALTER DATABASE {db.name} SET {setting}")
+    db.execute("SELECT outbox_publish(%s, '1', '{\"at\": \"2026-01-02T03:04:05Z\"}')", [index])
+    assert relay.run_once(timeout=60).exit_code == 0
+    document = elastic.get(index, "1")
+    assert document is not None and json.loads(document.source) == {
+        "at": "2026-01-02T03:04:05+00:00", "day": "2026-01-02 03:04:05+00", "n": "0.30000000000000004", "b": "\\xc3a4"}
 
 
 # -- errors by SQLSTATE

@@ -101,7 +101,7 @@ class TestKeeper:
 
     @pytest.mark.time_limit(240)
     def test_a_count_comes_again_soon_however_long_the_last_one_hung(self, ready: Any, db: Database, admin: Admin) -> None:
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '^WITH dead AS MATERIALIZED'"
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '^WITH refused AS MATERIALIZED'"
         with locked(db):
             wait_until(lambda: db.value(waiting), 90, "the count", every=0.05)
             ready.pause()

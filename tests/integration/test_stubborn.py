@@ -104,8 +104,12 @@ def test_raising_the_sequence_keeps_the_order_of_a_document(db: Database, elasti
     assert content(elastic, index, "a") == '{"n": 3}'
 
 
-def test_raising_the_sequence_waits_for_writers(db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
-    """Whoever has drawn an id and not committed yet would be overtaken by an older event of its document."""
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
+def test_raising_the_sequence_waits_for_writers(isolation: str, db: Database, elastic: Elastic, index: str,
+                                                outboxd: OutboxdFactory) -> None:
+    """Whoever has drawn an id and not committed yet would be overtaken by an older event of its document. Waiting for him is of no
+    use to a snapshot that is older than his commit."""
+    db.execute(f"ALTER DATABASE {db.name} SET default_transaction_isolation = '{isolation}'")
     relay = outboxd(relay_once_timeout="2s", retry_cap="500ms")
     waits_for_the_future(db, elastic, index, relay, 100)
     with psycopg.connect(db.dsn) as writer:
@@ -121,6 +125,27 @@ def test_raising_the_sequence_waits_for_writers(db: Database, elastic: Elastic, 
     assert relay.run("check", "--raise-sequence").exit_code == 0
     assert relay.run_once(timeout=20).exit_code == 0
     assert content(elastic, index, "a") == '{"n": 2}'
+
+
+def test_a_conflict_that_is_not_believed_settles_nothing_older(db: Database, elastic: Elastic, index: str,
+                                                               outboxd: OutboxdFactory) -> None:
+    """Version 130 is no event of the document: the event with id 120 waits, and so does what is older than it."""
+    elastic.create_index(index, {"properties": {"n": {"type": "long"}}})
+    elastic.call("PUT", f"/{index}/_doc/a?version=130&version_type=external", {"n": 0})
+    relay = outboxd(relay_once_timeout="3s", retry_cap="20s")
+    init(relay)
+    db.execute("SELECT outbox_publish(%s, 'other', '{\"n\": 1}'), outbox_publish(%s, 'a', '{\"n\": \"one\"}')", [index, index])
+    assert relay.run_once(timeout=20).exit_code == 65
+    db.execute("SELECT setval('outbox_id_seq', 200)")
+    db.execute("SELECT outbox_publish(%s, 'other', '{\"n\": 2}')", [index])
+    assert relay.run_once(timeout=20).exit_code == 0
+    db.execute("INSERT INTO outbox (id, aggregate_type, aggregate_id, data) OVERRIDING SYSTEM VALUE VALUES (120, %s, 'a', '{\"n\": 2}')",
+               [index])
+
+    assert relay.run_once(timeout=30).exit_code == 75
+
+    assert db.execute("SELECT id, processed, error->>'type' = 'version_from_the_future' FROM outbox WHERE aggregate_id = 'a' ORDER BY id") == \
+        [(2, False, False), (120, False, True)]
 
 
 def test_a_mapping_may_fail_in_any_way(db: Database, index: str, outboxd: OutboxdFactory) -> None:

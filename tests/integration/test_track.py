@@ -67,6 +67,18 @@ class TestEvents:
         assert newest(db) == table(db)
         assert db.value("SELECT count(*) FROM outbox") == 200
 
+    def test_a_load_row_by_row(self, db: Database, cli: Outboxd, always: list[str]) -> None:
+        """Into empty tables, in one transaction: the plan of the first row must do for the last one."""
+        db.execute("CREATE TABLE parents (id bigint PRIMARY KEY, name text); "
+                   "CREATE TABLE children (id bigint PRIMARY KEY, parent bigint NOT NULL REFERENCES parents)")
+        track(cli, "parents", "--index", "parents", "--touches", "children.parent", *always)
+        db.execute("DO $$ BEGIN FOR n IN 1..3000 LOOP INSERT INTO parents VALUES (n, 'p'); INSERT INTO children VALUES (n, n); "
+                   "END LOOP; END $$")
+        wait_until(lambda: db.value("SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'children'") == 3000, 10, "statistics")
+        assert db.value("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'parents'") < 3000
+        assert db.value("SELECT idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'parents'") < 60_000
+        assert newest(db, "parents") == table(db, rows="parents t")
+
     def test_keys_that_swap(self, db: Database) -> None:
         db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 4) n")
         db.execute("ALTER TABLE products ADD UNIQUE (name)")
@@ -87,6 +99,21 @@ class TestEvents:
                    "CREATE TRIGGER a_first AFTER INSERT ON products FOR EACH ROW EXECUTE FUNCTION improve()")
         db.execute("INSERT INTO products SELECT n, 'p' || n FROM generate_series(1, 5) n")
         assert newest(db) == table(db) and newest(db)["1"]["name"] == "P1"
+
+    def test_a_policy_that_comes_later(self, db: Database) -> None:
+        """What it hides is not deleted: the write fails, and says why."""
+        db.execute("DROP ROLE IF EXISTS merchant; CREATE ROLE merchant LOGIN; INSERT INTO products VALUES (1, 'p')")
+        try:
+            db.execute("GRANT ALL ON outbox TO merchant; ALTER TABLE products OWNER TO merchant")
+            for (function,) in db.execute("SELECT oid::regprocedure::text FROM pg_proc WHERE obj_description(oid, 'pg_proc') LIKE '{\"outboxd\"%%'"):
+                db.execute(f"ALTER FUNCTION {function} OWNER TO merchant")
+            db.execute("ALTER TABLE products ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; "
+                       "CREATE POLICY few ON products USING (current_setting('shop.tenant', true) = 'mine') WITH CHECK (true)")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                db.execute("UPDATE products SET name = 'q'")
+            assert newest(db)["1"] is not None
+        finally:
+            db.execute("DROP OWNED BY merchant CASCADE; DROP ROLE merchant")
 
     def test_a_merge_that_gives_a_key_away(self, db: Database) -> None:
         db.execute("INSERT INTO products VALUES (5, 'old', 1), (6, 'mover', 1)")

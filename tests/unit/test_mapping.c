@@ -428,6 +428,7 @@ static void all_names_of_the_mapping_can_be_put_in(void **state)
 		{ "{lane_index_literal}", m.lane_index_literal },
 		{ "{journal}", m.journal },
 		{ "{parked_index}", m.parked_index },
+		{ "{parked_qualified}", m.parked_qualified },
 		{ "{publish}", m.publish },
 		{ "{notify}", m.notify },
 		{ "{channel_literal}", m.channel_literal },

@@ -99,6 +99,30 @@ static void version_is_required_but_not_for_create(void **state)
 	}
 }
 
+static void refresh_is_read(void **state)
+{
+	static const struct {
+		struct slice text;
+		bool good;
+		enum refresh refresh;
+	} cases[] = {
+		{ { NULL, 0 }, true, REFRESH_NO },           { LITERAL(""), true, REFRESH_NO },
+		{ LITERAL("false"), true, REFRESH_NO },      { LITERAL("true"), true, REFRESH_NOW },
+		{ LITERAL("wait_for"), true, REFRESH_WAIT }, { LITERAL("wait"), false, REFRESH_NO },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct row row = good_row();
+		enum op op;
+
+		row.refresh = cases[i].text;
+		assert_int_equal(accepts(&row, &op), cases[i].good);
+		if (cases[i].good)
+			assert_int_equal(row_refresh(&row), cases[i].refresh);
+	}
+}
+
 static void index_name_follows_the_rules(void **state)
 {
 	static const struct slice good[] = {
@@ -266,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(operation_is_read),
 		cmocka_unit_test(version_is_required_but_not_for_create),
+		cmocka_unit_test(refresh_is_read),
 		cmocka_unit_test(index_name_follows_the_rules),
 		cmocka_unit_test(id_has_1_to_512_bytes),
 		cmocka_unit_test(utf8_is_strict),

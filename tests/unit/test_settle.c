@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -51,6 +52,12 @@ static json_t *parsed(char *text)
 		fail_msg("not JSON: %s", text);
 	free(text);
 	return json;
+}
+
+// The event's number of "(1000,1)".
+static int number_of_tid(const char *tid)
+{
+	return (int)strtol(tid + 1, NULL, 10) - 1000;
 }
 
 static json_t *troubles(struct batch *b)
@@ -307,6 +314,56 @@ static void keys_are_the_newest_accepted_state(void **state)
 	}
 }
 
+// Events of one document; the version in the way of each, 0 = none. If the last one's is not believed, nothing was delivered.
+static void what_hangs_on_a_conflict_shares_its_look(void **state)
+{
+	static const struct {
+		struct {
+			enum verdict verdict;
+			int64_t conflict;
+		} events[3];
+		size_t count;
+		const char *looks; // event number and version
+	} cases[] = {
+		{ { { VERDICT_SUPERSEDED, 100 } }, 1, "0:100 " },
+		{ { { VERDICT_NONE, 0 }, { VERDICT_SUPERSEDED, 100 } }, 2, "0:100 1:100 " },
+		{ { { VERDICT_SUPERSEDED, 50 }, { VERDICT_SUPERSEDED, 100 } }, 2, "0:100 1:100 " },
+		{ { { VERDICT_DONE, 0 }, { VERDICT_SUPERSEDED, 100 } }, 2, "1:100 " },
+		{ { { VERDICT_SUPERSEDED, 50 }, { VERDICT_DONE, 0 } }, 2, "" },
+		{ { { VERDICT_NONE, 0 }, { VERDICT_SUPERSEDED, 50 }, { VERDICT_DONE, 0 } }, 3, "" },
+		{ { { VERDICT_SUPERSEDED, 50 }, { VERDICT_DEAD, 0 } }, 2, "0:50 " },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct batch *b = batch_new();
+		auto_buf tids, seen;
+		char *text;
+
+		buf_init(&tids, 1000);
+		buf_init(&seen, 100);
+		for (size_t n = 0; n < cases[i].count; n++) {
+			add(b, SLICE("x"), SLICE("a"), OP_INDEX, cases[i].events[n].verdict, 0);
+			batch_set_conflict(b, n, cases[i].events[n].conflict);
+		}
+		batch_resolve(b, MAX_ATTEMPTS);
+		text = settle_conflicts(b, &tids);
+		if (text) { // NULL = none
+			json_t *list = parsed(text);
+
+			for (size_t n = 0; n < json_array_size(list); n++) {
+				const json_t *look = json_array_get(list, n);
+
+				buf_addf(&seen, "%d:%d ", number_of_tid(text_at(look, "tid")),
+					 (int)number_at(look, "version"));
+			}
+			json_decref(list);
+		}
+		assert_string_equal(buf_str(&seen), cases[i].looks);
+		batch_free(b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +373,7 @@ int main(void)
 		cmocka_unit_test(reasons_are_made_fit),
 		cmocka_unit_test(ids_keep_their_bytes),
 		cmocka_unit_test(keys_are_the_newest_accepted_state),
+		cmocka_unit_test(what_hangs_on_a_conflict_shares_its_look),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
 -- Refused rows by document, so that a newer delivered event of a document settles its older dead or waiting ones. Also rows
 -- that somebody gave up by hand, without an error: no other index has them, and nobody would see them.
-CREATE INDEX IF NOT EXISTS {parked_index} ON {table} (hashtextextended(error->>'id', 0))
-	WHERE processed = false AND (error IS NOT NULL OR dead_at IS NOT NULL);
+CREATE INDEX {concurrently} IF NOT EXISTS {parked_index} ON {table} (hashtextextended(error->>'id', 0))
+	WHERE processed = false AND (error IS NOT NULL OR dead_at IS NOT NULL)

@@ -1,1 +1,0 @@
-DROP INDEX {lane_index_qualified}
