@@ -14,7 +14,7 @@ commands=(
 	'health:ask the running relay whether it is alive\: for HEALTHCHECK and probes of containers'
 	'track:install triggers that write the events of a table, or list what is tracked'
 	'backfill:make events of the rows that a table has already, or list what was begun'
-	'verify:compare a table with its index\: what is missing, stale or should not be there'
+	'verify:compare a table, or all that are tracked, with the index\: what is missing, stale or should not be there'
 	'config:show each setting and where it comes from'
 )
 for word in "${(@)words[2,CURRENT-1]}"; do
@@ -51,6 +51,7 @@ _arguments $own '1:command:{_describe command commands}' \
 	'--outbox-routing=[Routing value, a pure function of the document; NULL = none.]:value:' \
 	'--outbox-pipeline=[Ingest pipeline; NULL = none.]:value:' \
 	'--outbox-trace=[Trace context of the event, such as o.traceparent or o.headers->>'\''traceparent'\''\: goes along as the request'\''s X-Opaque-Id, and into logs and dead letters; NULL = none.]:value:' \
+	'--outbox-refresh=[\`wait_for\` for an event that must be found by the next search, such as CASE WHEN o.event = '\''renamed'\'' THEN '\''wait_for'\'' END\: its request waits for the index'\''s refresh, which must come well within elasticsearch.timeout; \`true\` forces one; NULL = elasticsearch.refresh.]:value:' \
 	'--outbox-document=[The document\: a JSON object (json, jsonb or text). May be a sub-select from a view.]:value:' \
 	'--outbox-deletes=[How a delete is sent\: as a delete, or as a small versioned document {"deleted"\:true} that no forgotten tombstone can undo.]:value:(delete tombstone)' \
 	'--elasticsearch-url=[http\:// or https\:// address of Elasticsearch or OpenSearch, without user and password.]:value:' \
@@ -80,6 +81,8 @@ _arguments $own '1:command:{_describe command commands}' \
 	'--retry-max-attempts=[After so many refusals of one document it is dead. Outages do not count.]:value:' \
 	'--retention-keep=[How long delivered rows stay; 0 = they are deleted when delivered.]:value:' \
 	'--retention-interval=[Pause between two purges of delivered rows.]:value:' \
+	'--verify-interval=[Pause between two comparisons of all tracked tables with their indexes, as \`outboxd verify\` does them; 0 = none. The first comes after five minutes.]:value:' \
+	'--verify-rate=[Rows and documents that they read a second, at most.]:value:' \
 	'--admin-listen=[Address and port of the HTTP interface\: 127.0.0.1\:9465, \[\:\:1\]\:9465, 0.0.0.0\:9465; \`off\` = none. One that others can reach needs token_file.]:value:' \
 	'--admin-token-file=[File with the token that requests must carry (Authorization\: Bearer ...); /healthz and /readyz need none.]:value:_files' \
 	'--log-format=[Form of the lines on standard error.]:value:(logfmt json)' \

@@ -17,6 +17,10 @@
 struct call {
 	const struct config *config;
 	const char *version;
+	// As they were given, for whoever calls the program again; config_path NULL = not given.
+	const char *config_path;
+	const char *const *setting_names, *const *setting_values;
+	int setting_count;
 	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document, ready, always, remove,
 		restart, repair;
 	// NULL = not given:

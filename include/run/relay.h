@@ -16,11 +16,18 @@ struct relay_watcher {
 	void *arg;
 };
 
+struct relay_start {
+	const struct config *config;
+	const char *version;
+	bool once;
+	const struct relay_watcher *watcher; // NULL = nobody watches
+	char *const *verify;                 // the arguments of [verify] interval's process, NULL at the end
+};
+
 // Runs until a signal ends it or, with once, until every event that was there at the start is delivered, dead or
 // out of time. Returns the exit code: 0; with once also 65 (some events went dead), 75 (events are left),
-// 78 (the table or mapping cannot be used). *e is filled when it could not even start. watcher may be NULL.
-int relay_run(const struct config *config, bool once, const char *version,
-	      const struct relay_watcher *watcher, struct err *e);
+// 78 (the table or mapping cannot be used). *e is filled when it could not even start.
+int relay_run(const struct relay_start *start, struct err *e);
 
 void relay_add_version(struct buf *out); // "libev 4.33"
 

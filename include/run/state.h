@@ -26,6 +26,7 @@ struct worker;
 struct keeper;
 struct admin;
 struct service;
+struct verifier;
 struct relay_watcher;
 
 // Since the start; claimed = the sum of the fates.
@@ -84,7 +85,8 @@ struct relay {
 	struct worker *prober;  // it asks Elasticsearch for a sign of life, for all
 	struct worker *looking; // its claim has not told yet which lanes it got
 	struct keeper *keeper;
-	struct admin *admin; // NULL = there is none
+	struct admin *admin;       // NULL = there is none
+	struct verifier *verifier; // NULL = there is none
 	struct health health;
 	struct service *service;
 	ev_timer pump, limit, stop_limit, tick;

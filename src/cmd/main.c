@@ -251,6 +251,10 @@ static int run_command(struct line *l, struct config *config)
 	log_setup((enum log_format)config->log_format, (enum log_level)config->log_level);
 	l->call->config = config;
 	l->call->words = l->words;
+	l->call->config_path = l->config_path;
+	l->call->setting_names = l->setting_names;
+	l->call->setting_values = l->setting_values;
+	l->call->setting_count = l->setting_count;
 	if ((l->command->needs & NEEDS_POSTGRES) && !dsn_check(config->postgres_dsn, &e))
 		return fail(&e);
 	sslmode_choose(config->postgres_dsn);

@@ -8,6 +8,10 @@
 #include "cmd/progress.h"
 #include "cmd/table.h"
 #include "es/http_sync.h"
+#include "pg/backfill.h"
+#include "pg/desk.h"
+#include "pg/sql.h"
+#include "pg/sync.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -53,7 +57,7 @@ static int64_t differences(const struct verified *sums)
 	return n;
 }
 
-static void report_json(const struct verify *v, const struct verified *sums, double seconds)
+static json_t *as_json(const struct verify *v, const struct verified *sums, double seconds)
 {
 	json_t *root = json_object(), *samples = json_array();
 
@@ -72,9 +76,7 @@ static void report_json(const struct verify *v, const struct verified *sums, dou
 				      json_pack("{s:s, s:s}", "id", sums->samples[i].key, "difference",
 						difference_name(sums->samples[i].what)));
 	json_object_set_new(root, "samples", samples);
-	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-	putchar('\n');
-	json_decref(root);
+	return root;
 }
 
 static void report_text(const struct call *call, const struct verify *v, const struct verified *sums,
@@ -115,14 +117,22 @@ static void report_text(const struct call *call, const struct verify *v, const s
 		puts("--repair writes an event for each of them");
 }
 
+static void report(const struct call *call, const struct verify *v, const struct verified *sums,
+		   double seconds, json_t *reports)
+{
+	if (call->json)
+		json_array_append_new(reports, as_json(v, sums, seconds));
+	else
+		report_text(call, v, sums, seconds);
+}
+
 static bool run(const struct call *call, struct verify *v, struct http_sync *http, struct verified *sums,
-		struct err *e)
+		json_t *reports, struct err *e)
 {
 	struct doubts *d = doubts_new(v, http, sums, call->repair,
 				      call->timeout_ms > 0 ? call->timeout_ms : PATIENCE_MS);
 	struct watch w = { .sums = sums };
 	int64_t started_ms = clock_boot_ms();
-	double seconds;
 	bool ok;
 
 	interrupt_catch();
@@ -132,45 +142,38 @@ static bool run(const struct call *call, struct verify *v, struct http_sync *htt
 	if (ok && interrupt_came())
 		ok = err_set(e, ERR_UNAVAILABLE, "verify: interrupted, so this is not all");
 	doubts_free(d);
-	seconds = (double)(clock_boot_ms() - started_ms) / 1000;
-	if (!ok && sums->repaired > 0)
+	if (ok)
+		report(call, v, sums, (double)(clock_boot_ms() - started_ms) / 1000, reports);
+	else if (sums->repaired > 0)
 		fprintf(stderr, "verify: %" PRId64 " events of kind repair were written before\n",
 			sums->repaired);
-	if (!ok)
-		return false;
-	if (call->json)
-		report_json(v, sums, seconds);
-	else
-		report_text(call, v, sums, seconds);
-	return true;
+	return ok;
 }
 
-static bool verify(const struct call *call, int sample, struct verified *sums, struct err *e)
+static bool compare(const struct call *call, const struct source_spec *spec, int sample,
+		    struct verified *sums, json_t *reports, struct err *e)
 {
-	const struct source_spec spec = command_source(call);
 	struct http_settings settings = http_settings_of(call->config, call->version);
-	struct verify *v = verify_open(call->config, &spec, call->except, sample, e);
+	struct verify *v = verify_open(call->config, spec, call->except, sample, e);
 	struct http_sync *http;
 	bool ok;
 
 	settings.answer_max = ANSWER_MAX;
 	http = v ? http_sync_new(&settings, e) : NULL;
-	ok = http && run(call, v, http, sums, e);
+	ok = http && run(call, v, http, sums, reports, e);
 	http_sync_free(http);
 	verify_close(v);
 	return ok;
 }
 
-int cmd_verify(const struct call *call, struct err *e)
+// Returns the exit code.
+static int verify_one(const struct call *call, const struct source_spec *spec, int sample, json_t *reports,
+		      struct err *e)
 {
 	struct verified sums = { 0 };
-	int sample = VERIFY_ALL, code = 0;
+	int code = 0;
 
-	if (call->word_count == 0)
-		err_set(e, ERR_USAGE, "verify: name the table; `outboxd track` lists what is tracked");
-	else if (!call->sample || read_sample(call->sample, &sample, e))
-		(void)verify(call, sample, &sums, e);
-	if (e->kind != ERR_NONE)
+	if (!compare(call, spec, sample, &sums, reports, e))
 		code = err_exit_code(e->kind);
 	else if (differences(&sums) > sums.repaired)
 		code = EX_DATAERR;
@@ -178,5 +181,110 @@ int cmd_verify(const struct call *call, struct err *e)
 		code = EX_TEMPFAIL;
 	for (int i = 0; i < sums.sample_count; i++)
 		free(sums.samples[i].key);
+	return code;
+}
+
+// What a report says of a table that has none; cut texts may end within a character.
+static void add_note(json_t *reports, const struct source_spec *spec, const char *name, const char *why)
+{
+	char text[1024];
+
+	utf8_copy(why, text, sizeof(text));
+	json_array_append_new(reports, json_pack("{s:s, s:s, s:s}", "table", spec->table, "index",
+						 spec->index, name, text));
+}
+
+// Returns the exit code of that table. One that cannot be compared is told, and is no reason to leave the others out.
+static int verify_next_one(const struct call *call, const struct source_spec *spec, int sample,
+			   json_t *reports)
+{
+	struct err e = { 0 };
+	int code = verify_one(call, spec, sample, reports, &e);
+
+	if (e.kind == ERR_NONE)
+		return code;
+	fprintf(stderr, "outboxd: %s\n", e.text);
+	add_note(reports, spec, "error", e.text);
+	return code;
+}
+
+// A table that is just being filled into an index is not yet to be there.
+static bool is_being_filled(const struct pg_result *fills, const char *table, const char *index)
+{
+	for (int r = 0; fills && r < sync_rows(fills); r++) {
+		if (strcmp(sync_text(fills, r, FILL_TABLE), table) == 0 &&
+		    strcmp(sync_text(fills, r, FILL_INDEX), index) == 0)
+			return strcmp(sync_text(fills, r, FILL_FINISHED), "no") == 0;
+	}
+	return false;
+}
+
+// A role that may not read what was begun does not know.
+static struct pg_result *list_fills(const struct call *call, struct err *e)
+{
+	struct err why = { 0 };
+	struct pg_result *fills = backfill_list(call->config, &why);
+
+	if (why.kind != ERR_NONE && strcmp(why.sqlstate, "42501") != 0)
+		*e = why;
+	return fills;
+}
+
+static int verify_tracked(const struct call *call, int sample, json_t *reports, struct err *e)
+{
+	struct desk *d = desk_open(call->config, e);
+	struct pg_result *tracked = d ? desk_query(d, sql_query_tracked, NULL, 0, e) : NULL;
+	struct pg_result *fills = tracked ? list_fills(call, e) : NULL;
+	int tables = tracked && e->kind == ERR_NONE ? sync_rows(tracked) : 0, done = 0, code = 0;
+
+	desk_close(d);
+	if (tracked && e->kind == ERR_NONE && tables == 0)
+		err_set(e, ERR_USAGE, "verify: no table is tracked, so name one, and its index (--index)");
+	for (; done < tables && !interrupt_came(); done++) {
+		const struct source_spec spec = { .table = sync_text(tracked, done, 0),
+						  .index = sync_text(tracked, done, 1) };
+		int one;
+
+		if (is_being_filled(fills, spec.table, spec.index)) {
+			fprintf(stderr, "verify: %s is just being filled into %s: left out\n", spec.table,
+				spec.index);
+			add_note(reports, &spec, "left_out", "a backfill of it was begun and has not ended");
+			continue;
+		}
+		one = verify_next_one(call, &spec, sample, reports);
+		code = code == EX_DATAERR || one == 0 ? code : one;
+	}
+	if (done < tables)
+		err_set(e, ERR_UNAVAILABLE, "verify: interrupted before %s", sync_text(tracked, done, 0));
+	sync_free(fills);
+	sync_free(tracked);
+	return e->kind == ERR_NONE ? code : err_exit_code(e->kind);
+}
+
+static bool describes_a_table(const struct call *call)
+{
+	return call->index || call->key || call->view || call->columns || call->when;
+}
+
+int cmd_verify(const struct call *call, struct err *e)
+{
+	const struct source_spec spec = command_source(call);
+	json_t *reports = json_array();
+	int sample = VERIFY_ALL, code;
+	bool usable = true;
+
+	if (call->sample)
+		usable = read_sample(call->sample, &sample, e);
+	if (usable && !spec.table && describes_a_table(call))
+		usable = err_set(e, ERR_USAGE, "verify: name the table as well");
+	code = !usable      ? err_exit_code(e->kind)
+	       : spec.table ? verify_one(call, &spec, sample, reports, e)
+			    : verify_tracked(call, sample, reports, e);
+	if (call->json && e->kind == ERR_NONE) {
+		json_dumpf(spec.table ? json_array_get(reports, 0) : reports, stdout,
+			   JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+		putchar('\n');
+	}
+	json_decref(reports);
 	return code;
 }

@@ -8,6 +8,7 @@
 #include "run/keeper.h"
 #include "run/service.h"
 #include "run/state.h"
+#include "run/verifier.h"
 #include "run/worker.h"
 
 #include <signal.h>
@@ -294,7 +295,7 @@ static void decisions_init(struct relay *r)
 	r->highest = r->once ? 0 : INT64_MAX; // --once: inspection finds it
 }
 
-static void parts_init(struct relay *r)
+static void parts_init(struct relay *r, char *const *verify)
 {
 	watch_timer(r, &r->pump, on_pump, 0, 0);
 	watch_timer(r, &r->stop_limit, on_stop_limit, 0, 0);
@@ -315,6 +316,8 @@ static void parts_init(struct relay *r)
 		r->keeper = keeper_new(r);
 		keeper_start(r->keeper);
 	}
+	if (!r->once && r->config->verify_interval > 0)
+		r->verifier = verifier_new(r, verify);
 }
 
 static void parts_done(struct relay *r)
@@ -325,6 +328,7 @@ static void parts_done(struct relay *r)
 	for (int i = 0; i < r->worker_count; i++)
 		worker_free(r->workers[i]);
 	admin_free(r->admin);
+	verifier_free(r->verifier);
 	keeper_free(r->keeper);
 	service_free(r->service);
 	health_stop(r);
@@ -347,11 +351,14 @@ static void log_end(const struct relay *r)
 		 kv_real("seconds", (double)(clock_boot_ms() - r->started_ms) / 1000.0));
 }
 
-int relay_run(const struct config *config, bool once, const char *version,
-	      const struct relay_watcher *watcher, struct err *e)
+int relay_run(const struct relay_start *start, struct err *e)
 {
-	struct relay relay = { .config = config, .once = once, .version = version, .watcher = watcher };
-	struct http_settings settings = http_settings_of(config, version);
+	const struct config *config = start->config;
+	bool once = start->once;
+	struct relay relay = {
+		.config = config, .once = once, .version = start->version, .watcher = start->watcher
+	};
+	struct http_settings settings = http_settings_of(config, start->version);
 
 	relay.started_ms = relay.moved_ms = clock_boot_ms();
 	decisions_init(&relay);
@@ -364,14 +371,14 @@ int relay_run(const struct config *config, bool once, const char *version,
 		outbox_free(relay.outbox);
 		return err_exit_code(e->kind);
 	}
-	log_info("started", kv_str("version", version), kv_str("table", config->outbox_table),
+	log_info("started", kv_str("version", start->version), kv_str("table", config->outbox_table),
 		 kv_int("workers", config->relay_workers), kv_bool("once", once));
 	if (!once && !admin_new(&relay, &relay.admin, e)) {
 		http_free(relay.http);
 		outbox_free(relay.outbox);
 		return err_exit_code(e->kind);
 	}
-	parts_init(&relay);
+	parts_init(&relay, start->verify);
 	ev_run(relay.loop, 0);
 	parts_done(&relay);
 	log_end(&relay);

@@ -2,6 +2,7 @@
 // GET /status: everything that the page shows, as JSON.
 #include "run/health.h"
 #include "run/machine.h"
+#include "run/verifier.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -140,7 +141,7 @@ char *health_status(struct relay *r)
 
 	json_object_set_new(elastic, "url", text(r->config->elasticsearch_url));
 	all = json_pack(
-		"{s:s, s:o, s:f, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"{s:s, s:o, s:f, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"version", r->version, "table", text(r->config->outbox_table), "uptime_seconds",
 		seconds_since(r->started_ms), "paused", r->on_hold, "stopping", r->stopping, "ready", ready,
 		"reasons", why, "postgres", server(r, &r->postgres, TROUBLE_POSTGRES), "elasticsearch",
@@ -150,7 +151,7 @@ char *health_status(struct relay *r)
 		quantiles(r, METRIC_BULK_SECONDS, &h->bulk[0]), "last_delivery_seconds_ago",
 		last > 0 ? json_real((double)clock_wall_us() / 1e6 - last) : json_null(), "workers",
 		workers(r), "paused_indexes", paused_indexes(r), "last_errors", last_errors(h),
-		"dead_reasons", dead ? dead : json_array());
+		"dead_reasons", dead ? dead : json_array(), "verify", verifier_report(r->verifier));
 	out = json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(6));
 	json_decref(all);
 	return out;

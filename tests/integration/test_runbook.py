@@ -577,6 +577,23 @@ def test_the_table_grows(op: Operator, shop: str) -> None:
     assert op.db.value("SELECT count(*) FROM outbox") == 0
 
 
+def test_an_index_differs(op: Operator) -> None:
+    assert op.daemon.run("track", "products", "--index", INDEX).exit_code == 0
+    op.daemon.settings["verify_interval"] = "1s"
+    op.start()
+    op.db.execute("INSERT INTO products VALUES (42, 1)")
+    wait_whole(op)
+    op.elastic.call("DELETE", f"/{INDEX}/_doc/42")
+    op.daemon.wait_log("index_differs", timeout=30)
+
+    look(op)
+    op.sees("differs")
+    op.run("differs-repair")
+
+    op.daemon.wait_log("verified", timeout=60, since=op.daemon.mark(), differences=0)
+    wait_whole(op)
+
+
 @pytest.mark.time_limit(240)
 def test_a_red_index(op: Operator) -> None:
     op.elastic.delete_index(INDEX)

@@ -401,7 +401,6 @@ class TestChoices:
         assert "the index has those of other tables, too" in shop.run("verify", "products").stdout
 
     @pytest.mark.parametrize(("words", "exit_code", "said"), [
-        ([], 64, "name the table"),
         (["nowhere", "--index", "x"], 78, "there is no table nowhere"),
         (["products", "--sample", "0"], 64, "--sample"),
         (["products", "--sample", "some"], 64, "--sample"),
