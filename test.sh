@@ -58,6 +58,7 @@ step "model of the protocol: what must hold holds, what must break breaks" tests
 export OUTBOXD_BIN=$PWD/build/asan/src/cmd/outboxd
 step "fault campaign: what is planted is found" tests/campaign/run --self-test
 step "fault campaign, short form" tests/campaign/run --seconds 120 --seed 12 --relays 3
+step "search equals the database, under faults, short form" tests/campaign/capture --seconds 25 --products 2000 --differences 400 --seed 5
 step "alert rules and dashboard" tests/rules/run
 step "status page in a real Chromium" tests/page/run
 step "instructions per event, against the last release" tests/bench/instructions

@@ -268,7 +268,7 @@ class Faults:
             self._world.elastic.start()
 
     def block(self, rng: random.Random) -> None:
-        index = rng.choice(INDEXES)
+        index = rng.choice(list(self._world.indexes))
         with self._own(index):
             name = rng.choice(["write", "read_only_allow_delete"])
             self._world.elastic.call("PUT", f"/{index}/_settings", {f"index.blocks.{name}": True})
@@ -276,7 +276,7 @@ class Faults:
             self._persist(lambda: self._world.unblock(index))
 
     def close_open(self, rng: random.Random) -> None:
-        index = rng.choice(INDEXES)
+        index = rng.choice(list(self._world.indexes))
         with self._own(index):
             self._world.elastic.call("POST", f"/{index}/_close")
             self._rest(rng.choice([0.0, rng.uniform(0.2, 3)]))

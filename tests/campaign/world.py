@@ -164,6 +164,8 @@ class Gate:
 
 
 class World:
+    indexes: dict[str, Any] = dict.fromkeys(INDEXES, MAPPINGS)
+
     def __init__(self, logs: Path, seed: int, relays: int, rates: tuple[float, float], settings: dict[str, Any]) -> None:
         self.logs = logs
         self.settings = settings
@@ -186,14 +188,18 @@ class World:
         done = self.operator.run("init", *(["--notify"] if self._seed % 2 else []))
         if done.exit_code != 0:
             raise RuntimeError(f"init failed:\n{done.stderr}")
-        self.db.execute(HISTORY)
         self.elastic.wait_started()
-        for index in INDEXES:
-            self.elastic.create_index(index, MAPPINGS)
-        self.writers = Writers(self.db, self._seed, *self._rates)
+        for index, mappings in self.indexes.items():
+            self.elastic.create_index(index, mappings)
+        self.writers = self.prepare()
         self.units = [Unit(self, n, self.settings) for n in range(1, self._relays + 1)]
         for unit in self.units:
             unit.start()
+
+    def prepare(self) -> Writers:
+        """The application: its tables, and who writes."""
+        self.db.execute(HISTORY)
+        return Writers(self.db, self._seed, *self._rates)
 
     def pending(self) -> int:
         return int(self.db.value("SELECT count(*) FROM outbox WHERE NOT processed AND dead_at IS NULL"))
@@ -203,7 +209,7 @@ class World:
             unit.heal()
         self.postgres.ensure_running()
         self.elastic.ensure_running()
-        for index in INDEXES:
+        for index in self.indexes:
             self.elastic.call("POST", f"/{index}/_open")
             self.unblock(index)
         for unit in self.units:
