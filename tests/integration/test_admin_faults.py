@@ -366,7 +366,7 @@ class TestStrangeRows:
             assert "outbox_parked" in "\n".join(line for (line,) in plan)
 
     def test_a_count_reads_what_is_pending_once(self, ready: Any, db: Database, admin: Admin) -> None:
-        """With statistics of before the backlog: neither for the waiting ones nor for the head of each lane is all of it read again."""
+        """With statistics of before the backlog: those that wait for another attempt are not looked for among all."""
         admin.ask("/pause", "POST")
         db.execute("ALTER TABLE outbox SET (autovacuum_enabled = off)")
         db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, dead_at, error) SELECT 'x', n::text, now(), '{\"id\": \"1\"}' "
@@ -377,7 +377,7 @@ class TestStrangeRows:
         db.execute("INSERT INTO outbox (aggregate_type, aggregate_id) SELECT 'x', n::text FROM generate_series(1, 100000) n")
         wait_until(lambda: admin.metric("outboxd_pending_events") == 100_000, 60, "the count")
         wait_until(lambda: db.value(fetched) - before >= 100_000, 30, "statistics")
-        assert db.value(fetched) - before < 250_000, "of two counts at most"
+        assert db.value(fetched) - before < 150_000
 
     def test_a_long_id_is_cut_in_the_list(self, ready: Any, db: Database, admin: Admin) -> None:
         db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data, dead_at, error) SELECT 'x', '1', '{}', now(), "
