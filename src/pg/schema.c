@@ -188,7 +188,7 @@ static bool check_mapping(struct init *in, struct err *e)
 static bool make_index(struct init *in, const char *name, const char *sql, struct err *e)
 {
 	auto_free char *drop = NULL;
-	bool is_leftover, made = true;
+	bool is_leftover;
 
 	if (!ask(in, sql_query_index_invalid, &name, 1, &is_leftover, e))
 		return false;
@@ -198,13 +198,14 @@ static bool make_index(struct init *in, const char *name, const char *sql, struc
 		return false;
 	if (exec(in, sql, in->existed ? "CONCURRENTLY" : "", e)) {
 		struct pg_result *res = query(in, sql_query_index_invalid, &name, 1, e);
+		bool is_made = res && sync_rows(res) == 0;
 
-		made = res && sync_rows(res) == 0;
-		if (res && !made)
-			err_set(e, ERR_UNAVAILABLE,
-				"index %s is just being made by another session: run init again", name);
 		sync_free(res);
-		return made;
+		if (res && !is_made)
+			return err_set(e, ERR_UNAVAILABLE,
+				       "index %s is just being made by another session: run init again",
+				       name);
+		return is_made;
 	}
 	if (strcmp(e->sqlstate, "42P17") == 0 || strcmp(e->sqlstate, "0A000") == 0) {
 		e->kind = ERR_CONFIG;

@@ -69,28 +69,28 @@ static char *read_end(int fd, size_t most)
 	struct stat file;
 	size_t size = fstat(fd, &file) == 0 ? (size_t)file.st_size : 0, len = size < most ? size : most,
 	       got = 0;
-	char *text = mem_calloc(1, len + 1);
+	char *end = mem_calloc(1, len + 1);
 
 	while (got < len) {
-		ssize_t n = pread(fd, text + got, len - got, (off_t)(size - len + got));
+		ssize_t n = pread(fd, end + got, len - got, (off_t)(size - len + got));
 
 		if (n <= 0)
 			break;
 		got += (size_t)n;
 	}
-	text[got] = '\0';
-	return text;
+	end[got] = '\0';
+	return end;
 }
 
-static const char *last_line(char *text)
+static const char *last_line(char *said)
 {
-	size_t len = strlen(text);
+	size_t len = strlen(said);
 	char *newline;
 
-	while (len > 0 && text[len - 1] == '\n')
-		text[--len] = '\0';
-	newline = strrchr(text, '\n');
-	return newline ? newline + 1 : text;
+	while (len > 0 && said[len - 1] == '\n')
+		said[--len] = '\0';
+	newline = strrchr(said, '\n');
+	return newline ? newline + 1 : said;
 }
 
 static json_int_t number(const json_t *table, const char *name)
@@ -142,14 +142,11 @@ static void add_table(struct verifier *v, const json_t *table, json_t *found, st
 
 static void set_differences(const struct verifier *v)
 {
-	const char *name;
-	json_t *numbers;
-
 	for (int d = 0; d < DIFFERENCES; d++) {
 		json_int_t sum = 0;
 
-		json_object_foreach(v->found, name, numbers)
-			sum += json_integer_value(json_array_get(numbers, (size_t)d));
+		for (void *at = json_object_iter(v->found); at; at = json_object_iter_next(v->found, at))
+			sum += json_integer_value(json_array_get(json_object_iter_value(at), (size_t)d));
 		metrics_set(&v->relay->health.metrics, METRIC_DIFFERENCES, d, (double)sum);
 	}
 }
@@ -159,11 +156,10 @@ static void take(struct verifier *v, json_t *tables)
 	struct metrics *m = &v->relay->health.metrics;
 	struct sums sums = { .all = true };
 	json_t *found = json_object();
-	const json_t *table;
 	double seconds;
-	size_t i;
 
-	json_array_foreach(tables, i, table) add_table(v, table, found, &sums);
+	for (size_t i = 0; i < json_array_size(tables); i++)
+		add_table(v, json_array_get(tables, i), found, &sums);
 	json_decref(v->found);
 	json_decref(v->tables);
 	v->found = found;
@@ -271,12 +267,13 @@ static int spawn(struct verifier *v)
 
 static int memory_file(const char *name)
 {
-	int fd = -1;
+#ifdef MFD_NOEXEC_SEAL // vm.memfd_noexec = 2 takes no other, and an older kernel does not know it
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
 
-#ifdef MFD_NOEXEC_SEAL
-	fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL); // vm.memfd_noexec = 2 takes no other
+	if (fd >= 0 || errno != EINVAL)
+		return fd;
 #endif
-	return fd >= 0 ? fd : memfd_create(name, MFD_CLOEXEC);
+	return memfd_create(name, MFD_CLOEXEC);
 }
 
 static void begin(struct verifier *v)
