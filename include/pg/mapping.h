@@ -12,7 +12,8 @@
 
 struct mapping {
 	// Expressions over `o`; never NULL.
-	char *id, *key, *index, *document_id, *operation, *version, *routing, *pipeline, *trace, *refresh, *document;
+	char *id, *key, *index, *document_id, *operation, *version, *routing, *pipeline, *trace, *refresh,
+		*document;
 	// Identifiers, quoted as SQL wants them, with the schema where the configuration names one.
 	char *table, *lane_index, *publish, *notify;
 	char *parked_index;     // without schema: an index goes where its table is
