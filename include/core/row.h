@@ -23,6 +23,7 @@ enum op { OP_INDEX, OP_CREATE, OP_DELETE };
 const char *op_name(enum op op);
 // What the request that carries the event asks for; the strongest of all its events counts.
 enum refresh { REFRESH_NO, REFRESH_WAIT, REFRESH_NOW };
+const char *refresh_name(enum refresh r); // as the parameter has it
 
 struct row {
 	struct tid tid;

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define WORD_MAX ((size_t)1024 * 1024) // no kernel takes a longer one
+
 static void show(void *arg, int64_t done)
 {
 	progress_show(arg, done);
@@ -48,11 +50,11 @@ static void add(struct arguments *a, char *word)
 
 static void add_setting(struct arguments *a, const char *name, const char *value)
 {
-	char *word = NULL;
+	struct buf word;
 
-	if (asprintf(&word, "--%s=%s", name, value) < 0)
-		abort(); // as mem_* do without memory
-	add(a, word);
+	buf_init(&word, WORD_MAX);
+	buf_addf(&word, "--%s=%s", name, value);
+	add(a, buf_take(&word));
 }
 
 // `outboxd verify` with the file and the flags of this process.

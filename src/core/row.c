@@ -180,18 +180,41 @@ static bool check_version(const struct row *row, enum op op, struct refusal *ret
 	return true;
 }
 
+const char *refresh_name(enum refresh r)
+{
+	static const char *const names[] = {
+		[REFRESH_NO] = "false", [REFRESH_WAIT] = "wait_for", [REFRESH_NOW] = "true"
+	};
+
+	return names[r];
+}
+
+static bool read_refresh(struct slice s, enum refresh *ret)
+{
+	*ret = REFRESH_NO;
+	if (is_empty(s))
+		return true;
+	for (enum refresh r = REFRESH_NO; r <= REFRESH_NOW; r++) {
+		if (equals(s, refresh_name(r))) {
+			*ret = r;
+			return true;
+		}
+	}
+	return false;
+}
+
 enum refresh row_refresh(const struct row *row)
 {
-	if (is_empty(row->refresh))
-		return REFRESH_NO;
-	return equals(row->refresh, "wait_for") ? REFRESH_WAIT
-	       : equals(row->refresh, "true")   ? REFRESH_NOW
-						: REFRESH_NO;
+	enum refresh refresh;
+
+	(void)read_refresh(row->refresh, &refresh);
+	return refresh;
 }
 
 bool row_check(const struct row *row, enum op *ret_op, struct refusal *ret_refusal)
 {
 	enum op op = OP_INDEX;
+	enum refresh refresh;
 
 	if (!read_op(row, &op, ret_refusal) || !check_index(row->index, ret_refusal) ||
 	    !check_id(row->document_id, ret_refusal) || !check_version(row, op, ret_refusal))
@@ -202,8 +225,7 @@ bool row_check(const struct row *row, enum op *ret_op, struct refusal *ret_refus
 		return refuse(ret_refusal, bad_action, "the pipeline is not valid UTF-8");
 	if (op != OP_DELETE && !check_document(row->document, ret_refusal))
 		return false;
-	if (!is_empty(row->refresh) && !equals(row->refresh, "false") && !equals(row->refresh, "true") &&
-	    !equals(row->refresh, "wait_for"))
+	if (!read_refresh(row->refresh, &refresh))
 		return refuse(ret_refusal, bad_action, "the refresh is none of wait_for, true, false, NULL");
 	*ret_op = op;
 	return true;

@@ -187,24 +187,23 @@ static bool check_mapping(struct init *in, struct err *e)
 // interrupted leaves an invalid index behind.
 static bool make_index(struct init *in, const char *name, const char *sql, struct err *e)
 {
-	auto_free char *drop = NULL;
+	auto_buf drop;
 	bool is_leftover;
 
+	buf_init(&drop, 1024);
+	buf_addf(&drop, "DROP INDEX CONCURRENTLY %s", name);
 	if (!ask(in, sql_query_index_invalid, &name, 1, &is_leftover, e))
 		return false;
-	if (asprintf(&drop, "DROP INDEX CONCURRENTLY %s", name) < 0)
-		abort(); // as mem_* do without memory
-	if (is_leftover && !sync_exec(in->db, drop, e))
+	if (is_leftover && !sync_exec(in->db, buf_str(&drop), e))
 		return false;
 	if (exec(in, sql, in->existed ? "CONCURRENTLY" : "", e)) {
 		struct pg_result *res = query(in, sql_query_index_invalid, &name, 1, e);
 		bool is_made = res && sync_rows(res) == 0;
 
-		sync_free(res);
 		if (res && !is_made)
-			return err_set(e, ERR_UNAVAILABLE,
-				       "index %s is just being made by another session: run init again",
-				       name);
+			err_set(e, ERR_UNAVAILABLE,
+				"index %s is just being made by another session: run init again", name);
+		sync_free(res);
 		return is_made;
 	}
 	if (strcmp(e->sqlstate, "42P17") == 0 || strcmp(e->sqlstate, "0A000") == 0) {

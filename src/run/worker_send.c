@@ -27,11 +27,10 @@ void worker_act_probe(struct worker *w)
 // What is set for all, or what the events of the request want beyond that.
 static const char *refresh_text(const struct worker *w)
 {
-	static const char *const names[] = { "false", "wait_for", "true" };
-	int wanted = (int)batch_range_refresh(w->batch, &w->range);
-	int all = w->relay->config->elasticsearch_refresh;
+	enum refresh wanted = batch_range_refresh(w->batch, &w->range);
+	enum refresh all = (enum refresh)w->relay->config->elasticsearch_refresh;
 
-	return names[wanted > all ? wanted : all];
+	return refresh_name(wanted > all ? wanted : all);
 }
 
 void worker_act_send(struct worker *w)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
 import sys
 import tempfile
@@ -73,18 +72,23 @@ def watch(world: World, stop: threading.Event) -> None:
             unit.look()
 
 
-def campaign(world: World, faults: Faults, seed: int) -> tuple[Result, list[str]]:
-    sampler = Sampler(world, seed)
+def strike(world: World, faults: Faults) -> None:
+    """Writers write, relays are watched, and all faults of the plan happen."""
     stop = threading.Event()
     watcher = threading.Thread(target=watch, args=(world, stop), daemon=True)
     world.writers.start()
-    sampler.start()
     watcher.start()
     faults.run()
     faults.stop()
     world.writers.stop()
     stop.set()
     watcher.join()
+
+
+def campaign(world: World, faults: Faults, seed: int) -> tuple[Result, list[str]]:
+    sampler = Sampler(world, seed)
+    sampler.start()
+    strike(world, faults)
     problems = settle(world)
     sampler.stop()
     result = final_check(world)
@@ -144,13 +148,7 @@ def main() -> int:
         print(f"seed {seed}: the campaign itself failed")
         return 2
     finally:
-        (logs / "faults.log").write_text("\n".join(faults.log) + "\n")
-        world.save_logs()
-        world.close()
-        if keep_logs:
-            print(f"logs: {logs}")
-        else:
-            shutil.rmtree(logs, ignore_errors=True)
+        world.end(faults.log, keep_logs)
 
 
 if __name__ == "__main__":

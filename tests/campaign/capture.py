@@ -6,12 +6,9 @@ import argparse
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import tempfile
-import threading
-import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 os.environ["ASAN_OPTIONS"] = "quarantine_size_mb=8:" + os.environ.get("ASAN_OPTIONS", "")
 
-from campaign import settle, watch  # noqa: E402
+from campaign import settle, strike  # noqa: E402
 from faults import Faults  # noqa: E402
 from shop import INDEX, Shop  # noqa: E402
 from world import settings_of  # noqa: E402
@@ -72,9 +69,9 @@ class Planted:
     def _expect(self, keys: list[Any], what: str) -> None:
         self.expected.update((str(key), what) for key in keys)
 
-    def _bulk(self, lines: list[Any]) -> None:
+    def _bulk(self, lines: list[str]) -> None:
         for at in range(0, len(lines), 500):
-            answer = self._world.elastic.call("POST", f"/{INDEX}/_bulk", "".join(json.dumps(line) + "\n" for line in lines[at:at + 500]))
+            answer = self._world.elastic.call("POST", f"/{INDEX}/_bulk", "\n".join(lines[at:at + 500]) + "\n")
             if answer["errors"]:
                 raise RuntimeError(f"planting failed: {str(answer)[:500]}")
 
@@ -86,18 +83,16 @@ class Planted:
             if document is None:
                 raise Wrong(f"document {key} is missing before anything was planted")
             lines += [json.dumps({"index": {"_id": str(key)}}), change(document.source, key)]
-        answer = self._world.elastic.call("POST", f"/{INDEX}/_bulk", "\n".join(lines) + "\n")
-        if answer["errors"]:
-            raise RuntimeError(f"planting failed: {str(answer)[:500]}")
+        self._bulk(lines)
         self._expect(keys, "stale")
 
     def _deleted(self, keys: list[int]) -> None:
-        self._bulk([{"delete": {"_id": str(key)}} for key in keys])
+        self._bulk([json.dumps({"delete": {"_id": str(key)}}) for key in keys])
         self._expect(keys, "missing")
 
     def _added(self, keys: list[int]) -> None:
         added = [key + 10**9 for key in keys]
-        self._bulk([line for key in added for line in ({"index": {"_id": str(key)}}, {"name": "nobody", "price": key})])
+        self._bulk([json.dumps(line) for key in added for line in ({"index": {"_id": str(key)}}, {"name": "nobody", "price": key})])
         self._expect(added, "extra")
 
     def _changed(self, keys: list[int]) -> None:
@@ -149,16 +144,8 @@ def plant_and_repair(world: Shop, seed: int, count: int) -> None:
 
 
 def run(world: Shop, faults: Faults, seed: int, count: int) -> list[str]:
-    stop = threading.Event()
-    watcher = threading.Thread(target=watch, args=(world, stop), daemon=True)
-    watcher.start()
     backfill = world.backfill()
-    world.writers.start()
-    faults.run()
-    faults.stop()
-    world.writers.stop()
-    stop.set()
-    watcher.join()
+    strike(world, faults)
     world.heal()
     if backfill.wait(PATIENCE).exit_code != 0:  # PostgreSQL was away: the same command goes on
         done = world.operator.run("backfill", "products", timeout=PATIENCE)
@@ -211,13 +198,7 @@ def main() -> int:
         traceback.print_exc()
         return 2
     finally:
-        (logs / "faults.log").write_text("\n".join(faults.log) + "\n")
-        world.save_logs()
-        world.close()
-        if keep_logs:
-            print(f"logs: {logs}")
-        else:
-            shutil.rmtree(logs, ignore_errors=True)
+        world.end(faults.log, keep_logs)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from world import World
 from writers import Writers
 
 INDEX = "shop"
+# The first price that comes may be a whole number, and would make a long of all.
+MAPPINGS: dict[str, Any] = {"properties": {"price": {"type": "double"}, "variants": {"properties": {"price": {"type": "double"}}},
+                                           "stock": {"properties": {"pieces": {"type": "double"}}}}}
 TABLES = """
 CREATE TABLE products (id bigint PRIMARY KEY, name text NOT NULL, price numeric NOT NULL);
 CREATE TABLE variants (sku bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, color text, price numeric,
@@ -88,7 +91,7 @@ class ShopWriters(Writers):
 class Shop(World):
     """All products are there before the triggers; `backfill` makes events of them once the relays run."""
 
-    indexes = {INDEX: None}
+    indexes = {INDEX: MAPPINGS}
     products = 5000
     writers: ShopWriters
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -231,6 +232,16 @@ class World:
             unit.close()
         self.elastic.close()
         self.postgres.close()
+
+    def end(self, faults: list[str], keep_logs: bool) -> None:
+        """Closes everything; the logs stay where something went wrong."""
+        (self.logs / "faults.log").write_text("\n".join(faults) + "\n")
+        self.save_logs()
+        self.close()
+        if keep_logs:
+            print(f"logs: {self.logs}")
+        else:
+            shutil.rmtree(self.logs, ignore_errors=True)
 
 
 def settings_of(deletes: str, keep: str, workers: int, compression: str, rows: int, level: str) -> dict[str, Any]:
