@@ -2,6 +2,7 @@
 #include "pg/schema.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "pg/mapping.h"
 #include "pg/sql.h"
@@ -11,6 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define TURN_MS 30000
+#define TRY_MS 100
 
 // pg_type OIDs of the integer types: fixed for ever in PostgreSQL's catalogue.
 #define OID_INT8 20u
@@ -271,14 +276,45 @@ static bool make_extras(struct init *in, bool notify, struct err *e)
 
 static bool prepare_table(struct init *in, bool notify, const char *role, struct err *e)
 {
-	return sync_exec(
-		       in->db,
-		       "BEGIN; SET LOCAL lock_timeout = '30s'; "
-		       "SELECT pg_advisory_xact_lock(hashtextextended('outboxd init', 0)); SET LOCAL lock_timeout = '3s'",
-		       e) &&
-	       find_table(in, e) && migrate(in, e) && check_mapping(in, e) && make_extras(in, notify, e) &&
+	return sync_exec(in->db, "BEGIN; SET LOCAL lock_timeout = '3s'", e) && find_table(in, e) &&
+	       migrate(in, e) && check_mapping(in, e) && make_extras(in, notify, e) &&
 	       (!role || make_role(in, role, e)) &&
 	       sync_exec(in->db, "COMMIT", e); // closing the connection after a failure rolls back
+}
+
+// CREATE INDEX CONCURRENTLY waits for every snapshot that is older than its own, so it ends in a deadlock with another
+// one on the same table, and with a migration that waits for the table. So an init is alone until its indexes are made,
+// and whoever waits for its turn asks again and again: a statement that waits holds a snapshot. The lock is that of a
+// transaction, in a session of its own, because a pooler may give each transaction another session.
+static struct sync *take_turn(const char *dsn, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = TRY_MS * 1000000L };
+	int64_t until_ms = clock_boot_ms() + TURN_MS;
+	struct sync *turn = sync_open(dsn, e);
+
+	while (turn) {
+		struct pg_result *res = NULL;
+		bool is_mine, is_ok;
+
+		if (sync_exec(turn, "BEGIN", e))
+			res = sync_query(
+				turn, "SELECT pg_try_advisory_xact_lock(hashtextextended('outboxd init', 0))",
+				NULL, 0, e);
+		is_mine = res && sync_true(res, 0, 0);
+		is_ok = res != NULL;
+		sync_free(res);
+		// The query's portal keeps its snapshot until another statement takes its place.
+		if (is_mine && sync_exec(turn, "SET LOCAL idle_in_transaction_session_timeout = 0", e))
+			return turn;
+		if (is_ok && !is_mine && clock_boot_ms() >= until_ms)
+			err_set(e, ERR_UNAVAILABLE,
+				"another init is still at work in this database: run init again when it is done");
+		else if (is_ok && !is_mine && sync_exec(turn, "ROLLBACK", e) && nanosleep(&pause, NULL) == 0)
+			continue;
+		sync_close(turn);
+		turn = NULL;
+	}
+	return NULL;
 }
 
 // Undefined, misnamed, not permitted, no such schema: nothing that waiting would cure.
@@ -291,12 +327,14 @@ static void blame_configuration(struct err *e)
 bool schema_init(const struct config *config, bool notify, const char *role, FILE *out, struct err *e)
 {
 	struct init in = { .config = config };
+	struct sync *turn;
 	bool ok;
 
 	if (!mapping_init(&in.mapping, config, e))
 		return false;
 	buf_init(&in.done, 64 * 1024);
-	in.db = sync_open(config->postgres_dsn, e);
+	turn = take_turn(config->postgres_dsn, e);
+	in.db = turn ? sync_open(config->postgres_dsn, e) : NULL;
 	ok = in.db && prepare_table(&in, notify, role, e);
 	if (ok)
 		fputs(buf_str(&in.done), out);
@@ -307,6 +345,7 @@ bool schema_init(const struct config *config, bool notify, const char *role, FIL
 	if (ok)
 		fprintf(out, "table %s is ready\n", in.mapping.table);
 	sync_close(in.db);
+	sync_close(turn);
 	mapping_done(&in.mapping);
 	return ok;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from conftest import OutboxdFactory
 from helpers import drain, dump, init, psql, publish, undelivered
 
-from harness import Database, Elastic, ScriptedElastic, wait_until
+from harness import Database, Elastic, Outboxd, ScriptedElastic, wait_until
 
 COLUMNS = ["id", "event", "aggregate_type", "aggregate_id", "data", "created_at", "processed", "processed_at",
            "attempts",
@@ -43,6 +44,18 @@ def pending_index(db: Database, table: str = "outbox") -> tuple[str, str, bool]:
     return name, definition, valid
 
 
+def indexes(db: Database) -> dict[str, tuple[str, bool]]:
+    return {name: (definition, valid) for name, definition, valid in db.execute(
+        "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid FROM pg_index "
+        "WHERE indrelid = 'outbox'::regclass")}
+
+
+def assert_all_make_it(daemons: list[Outboxd]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(len(daemons)) as pool:
+        done = list(pool.map(lambda daemon: daemon.run("init"), daemons))
+    assert [(each.exit_code, each.stderr) for each in done] == [(0, "")] * len(daemons)
+
+
 def test_makes_the_table_that_the_readme_shows(db: Database, outboxd: OutboxdFactory) -> None:
     done = init(outboxd())
     assert columns(db, "outbox") == COLUMNS
@@ -70,16 +83,29 @@ def test_does_not_take_away_the_trigger_that_an_earlier_one_made(db: Database, o
 
 
 def test_eight_at_a_time_make_one_table(db: Database, outboxd: OutboxdFactory) -> None:
-    codes: list[int] = []
-    daemons = [outboxd() for _ in range(8)]
-    threads = [threading.Thread(target=lambda daemon=daemon: codes.append(daemon.run("init").exit_code))
-               for daemon in daemons]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert codes == [0] * 8
+    assert_all_make_it([outboxd() for _ in range(8)])
     assert columns(db, "outbox") == COLUMNS and pending_index(db)[2]
+
+
+def test_eight_at_a_time_mend_one_table(db: Database, outboxd: OutboxdFactory) -> None:
+    """CREATE INDEX CONCURRENTLY waits for the snapshots of all others: those who wait for their turn hold none."""
+    init(outboxd())
+    before = indexes(db)
+    db.execute("INSERT INTO outbox (aggregate_type, aggregate_id) SELECT 'products', n FROM generate_series(1, 50000) n")
+    for name in before.keys() - {"outbox_pkey"}:
+        db.execute(f"DROP INDEX {name}")
+    assert_all_make_it([outboxd() for _ in range(8)])
+    assert indexes(db) == before
+
+
+def test_waits_for_another_one_and_says_so(db: Database, outboxd: OutboxdFactory) -> None:
+    with db.connect() as other:
+        other.execute("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('outboxd init', 0))")
+        done = outboxd().run("init")
+        assert done.exit_code == 75 and "another init is still at work" in done.stderr
+        assert not db.execute("SELECT 1 FROM pg_class WHERE relname = 'outbox'")
+        other.execute("ROLLBACK")
+    init(outboxd())
 
 
 def test_print_touches_nothing(db: Database, outboxd: OutboxdFactory) -> None:
