@@ -309,8 +309,8 @@ KINDS: dict[str, tuple[float, Callable[[Faults, random.Random], None], bool]] = 
     "requeue": (8, Faults.requeue, False),
     "block": (6, Faults.block, False),
     "close_open": (5, Faults.close_open, True),
-    "es_restart": (1.0, Faults.es_restart, True),
-    "es_kill": (1.0, Faults.es_kill, True),
+    "es_restart": (0.5, Faults.es_restart, True),
+    "es_kill": (0.5, Faults.es_kill, True),
 }
 
 
