@@ -296,7 +296,7 @@ static struct sync *take_turn(const char *dsn, struct err *e)
 		struct pg_result *res = NULL;
 		bool is_mine, is_ok;
 
-		if (sync_exec(turn, "BEGIN", e))
+		if (sync_exec(turn, "BEGIN ISOLATION LEVEL READ COMMITTED", e))
 			res = sync_query(
 				turn, "SELECT pg_try_advisory_xact_lock(hashtextextended('outboxd init', 0))",
 				NULL, 0, e);

@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from documents import Block, missing
 from shell import Newcomer
 
+from harness import wait_until
 from harness.ports import HOST, free_port
 
 README = "README.md"
 PATIENCE = 4 * 3600  # for a block: the machine may be slow, and the mirrors far away
+LIMIT = 300  # s, beyond downloads: from nothing to the first product found
 # Lines of ./demo.sh about what another run would find in its place.
 DOWNLOADS = re.compile(r"^(?:packages|Elasticsearch) .*\.\.\. (\d+) s$", re.MULTILINE)
 
@@ -51,7 +53,8 @@ class Reader(Newcomer):
         if block.language != "sh":
             return super().type(block)
         # Not from our stdin, which has the next commands.
-        printed = super().type(replace(block, text=f"{{\n{block.text}\n}} </dev/null\nprintf '\\nexit code %s\\n' $?\n"))
+        printed = super().type(replace(block, text=f"trap 'bad=1' ERR; bad=0\n{{\n{block.text}\n}} </dev/null\n"
+                                       "printf '\\nexit code %s\\n' $bad\ntrap - ERR\n"))
         assert re.search(r"^exit code 0$", printed, re.MULTILINE), f"{block} failed:\n{printed}"
         return printed
 
@@ -63,6 +66,17 @@ def demo(container: str) -> Clock:
     downloads = [int(seconds) for seconds in DOWNLOADS.findall(printed)]
     assert len(downloads) == 2, "the demo no longer says what it fetched"
     return Clock(time.monotonic() - began, sum(downloads))
+
+
+def leaves_nothing(container: str) -> None:
+    """No process of the newcomer, and no scratch folder."""
+    look = ("ls -d /tmp/outboxd-* 2>/dev/null; for each in /proc/[0-9]*; do "
+            "[ \"$(stat -c %U $each 2>/dev/null)\" != newcomer ] || cat $each/comm; done; true")
+
+    def is_clean() -> bool:
+        return not subprocess.run(["podman", "exec", container, "sh", "-c", look], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    wait_until(is_clean, 30, "the demo to leave nothing behind", every=1)
 
 
 @contextmanager
@@ -93,7 +107,9 @@ def tutorial(container: str, found: Mapping[str, str]) -> Clock:
         assert "PROBLEM" not in started, started
         someone.run("publish")
         assert not missing(someone.known["found"].shown, someone.comes_to_see("found"))
-        return clock + Clock(time.monotonic() - began)
+        clock += Clock(time.monotonic() - began)
+        someone.type(replace(someone.known["start"], text="kill $! && wait $!\n"))  # it drains, and ends well
+        return clock
 
 
 def main() -> None:
@@ -102,13 +118,15 @@ def main() -> None:
     parser.add_argument("container")
     options = parser.parse_args()
     first = demo(options.container)
+    leaves_nothing(options.container)
     with servers(options.container) as found:
         second = tutorial(options.container, found)
+    whole = first + second
+    print(f"the demo: {first}\nfive minutes on your own database: {second}\nfrom nothing to the first product found: {whole}", flush=True)
+    assert whole.all - whole.downloads < LIMIT
     if options.tests:
         with closing(Reader(options.container, {}, {})) as someone:
             someone.run("test")
-    print(f"the demo: {first}\nfive minutes on your own database: {second}\n"
-          f"from nothing to the first product found: {first + second}")
 
 
 if __name__ == "__main__":

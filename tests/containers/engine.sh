@@ -31,6 +31,16 @@ engine_serve() { # scratch
 	podman system service --time=0 "unix://$1/engine.sock" 2>"$1/engine.log" &
 	engine_pid=$!
 	export DOCKER_HOST=unix://$1/engine.sock
+	# docker-compose 1 has the program docker do its `exec` and `run`; Debian's package brings none.
+	mkdir -p "$1/bin"
+	printf '#!/bin/sh\nexec podman "$@"\n' >"$1/bin/docker"
+	chmod 755 "$1/bin/docker"
+	export PATH=$1/bin:$PATH
+	local tries=100
+	until [ -S "$1/engine.sock" ]; do
+		((tries-- > 0)) || { cat "$1/engine.log"; return 1; }
+		sleep 0.1
+	done
 }
 
 engine_build() { # image context arguments...

@@ -126,7 +126,8 @@ class Tourist:
         docker = folder / "docker"
         # Who types has a terminal, and we have none: -T.
         docker.write_text(f"""#!/bin/sh
-[ "$1" = compose ] && shift || exit 64
+[ "$1" = compose ] || exec podman "$@" # what docker-compose 1 asks of docker
+shift
 verb=$1
 shift
 case $verb in exec|run) set -- -T "$@" ;; esac

@@ -129,4 +129,4 @@ def test_the_program_takes_configuration_arguments_and_probes(mounts: list[str])
         # No server is there: those that wait for one are ended.
         done = podman("run", "--rm", "--network=none", "--timeout=3", *mounts,
                       "--env=PGSERVICEFILE=/run/secrets/outboxd/pg_service.conf", IMAGE, *command, check=False)
-        assert done.returncode not in (64, 78), f"{command}: {done.stderr}"
+        assert done.returncode not in (64, 78, 125, 126, 127), f"{command}: {done.stderr}"

@@ -34,6 +34,15 @@ def as_server_account(command: Command) -> list[str]:
     return [*_setpriv(server_account()), *map(str, command)]
 
 
+def as_root(command: Command) -> list[str]:
+    """`command`, run as root, whom alone the kernel shows a process that protects its memory. sudo must not ask for a password."""
+    return [*([] if os.geteuid() == 0 else ["sudo", "-n"]), *map(str, command)]
+
+
+def read_as_root(path: Path) -> str:
+    return subprocess.run(as_root(["cat", path]), stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 def spawn(command: Command, *, as_server: bool = False, dies_by: signal.Signals = signal.SIGKILL,
           **options: Any) -> subprocess.Popen[Any]:
     """Popen in a process group of its own; the kernel sends `dies_by` when this Python dies, however it dies."""

@@ -98,6 +98,14 @@ def test_eight_at_a_time_mend_one_table(db: Database, outboxd: OutboxdFactory) -
     assert indexes(db) == before
 
 
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_an_isolation_that_keeps_snapshots(isolation: str, db: Database, outboxd: OutboxdFactory) -> None:
+    """CREATE INDEX CONCURRENTLY would wait for them, and PostgreSQL sees no deadlock in that."""
+    db.execute(BRING_YOUR_OWN)
+    db.execute(f"ALTER DATABASE {db.name} SET default_transaction_isolation = '{isolation}'")
+    init(outboxd(**OWN_MAPPING, outbox_index="'products'"))
+
+
 def test_waits_for_another_one_and_says_so(db: Database, outboxd: OutboxdFactory) -> None:
     with db.connect() as other:
         other.execute("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('outboxd init', 0))")

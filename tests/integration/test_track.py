@@ -336,7 +336,7 @@ class TestTouches:
 def test_children_without_a_foreign_key_are_said(db: Database, cli: Outboxd) -> None:
     db.execute("CREATE TABLE variants (sku text, product bigint)")
     done = track(cli, "products", "--index", "products", "--touches", "variants.product")
-    assert done.stdout.startswith("public.variants has no foreign key on product")
+    assert "public.variants has no foreign key on product" in done.stdout
     db.execute("INSERT INTO variants VALUES ('a', 1)")
     assert events(db) == [], "there is no such product"
     db.execute("INSERT INTO products VALUES (1)")

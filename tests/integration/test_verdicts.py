@@ -310,6 +310,11 @@ def test_bad_documents_are_dead_each_by_itself(db: Database, elastic: Elastic, i
         done = drain(daemon, expect=65)
 
         found = {error["id"]: (error["type"], error["status"]) for error in dead(db).values()}
+        # Before 8, and in OpenSearch, these are found by other layers of the server, under either name.
+        either = ("too deep", "too many fields", "immense keyword", "two documents")
+        if elastic.is_opensearch or elastic.version < (8,):
+            wanted |= {name: (found[name][0], 400) for name in either
+                       if found[name][0] in (elastic.parsing_error, "illegal_argument_exception")}
         assert found == wanted
         assert db.value("SELECT count(*) FROM outbox WHERE processed") == len(BAD) + len(FINE)
         assert db.value("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL AND attempts <> 1") == 0

@@ -90,7 +90,8 @@ def run(row: Row, tests: list[str], quick: bool, more: list[str]) -> Result:
     log.unlink(missing_ok=True)
     # Each folder has its own conftest.py, and Python one module of a name.
     for folder in sorted({Path(file).parent for file in kept}):
-        command = [*PYTEST, "-q", *(f"--deselect={name}" for name in without), *more,
+        # pytest's own names begin where pytest.ini is.
+        command = [*PYTEST, "-q", *(f"--deselect={name.removeprefix('tests/')}" for name in without), *more,
                    *(file for file in kept if Path(file).parent == folder)]
         run_pytest(command, environment, log, result)
     result.seconds = round(time.monotonic() - began)

@@ -13,9 +13,9 @@ PARTNER_SEARCH = "9.5.0"
 
 # Tests in which PostgreSQL's, or the search server's own behaviour decides. What is in neither list needs one pair only.
 OF_POSTGRES = ("delivery", "crash", "cut", "init", "mapping", "dead", "check", "operator", "probe", "role", "pooler",
-               "postgres_faults", "failover", "tls_postgres")
+               "postgres_faults", "failover", "tls_postgres", "track", "backfill", "verify", "sessions")
 OF_SEARCH = ("delivery", "crash", "outage", "stubborn", "verdicts", "verdicts_secure", "tombstones", "dead", "check",
-             "check_secure", "probe", "auth", "tls_elastic", "trace")
+             "check_secure", "probe", "auth", "tls_elastic", "trace", "refresh", "verify")
 QUICK = ("delivery",)
 # Below what is supported: refused with a sentence.
 TOO_OLD = (12, PARTNER_SEARCH)
@@ -78,6 +78,10 @@ def is_elasticsearch_7(row: Row) -> bool:
     return not row.is_opensearch and row.search_version < (8,)
 
 
+def before_15(row: Row) -> bool:
+    return row.postgres < 15
+
+
 NO_DATA_STREAMS = "data streams are a module that the minimal distribution of 7.17 lacks"
 NO_SECURITY = "OpenSearch's security is a plugin that its minimal distribution lacks"
 EXEMPTIONS: tuple[Exemption, ...] = (
@@ -87,6 +91,7 @@ EXEMPTIONS: tuple[Exemption, ...] = (
     Exemption("test_auth.py", is_opensearch, NO_SECURITY),
     Exemption("test_tls_elastic.py", is_opensearch, NO_SECURITY),
     Exemption("test_verdicts.py::test_a_data_stream_takes_creates_only", is_elasticsearch_7, NO_DATA_STREAMS),
+    Exemption("test_track.py::TestEvents::test_a_merge_that_gives_a_key_away", before_15, "MERGE came with PostgreSQL 15"),
     Exemption("test_check.py::test_a_template_of_a_data_stream", is_elasticsearch_7, NO_DATA_STREAMS),
 )
 

@@ -32,9 +32,10 @@ def outboxd(db: Database) -> Iterator[Callable[..., Outboxd]]:
         yield lambda: Outboxd(postgres_dsn=db.dsn, elasticsearch_url=elastic.url)
 
 
-@pytest.mark.parametrize("command", ["init", "status", "dead", "purge", "probe"])
+@pytest.mark.parametrize("command", ["init", "status", "dead", "purge", "probe", "track", "track t --index t", "backfill t",
+                                     "verify t"])
 def test_a_command(command: str, outboxd: Callable[..., Outboxd]) -> None:
-    done = outboxd().run(command)
+    done = outboxd().run(*command.split())
     assert done.exit_code == CONFIGURATION and SENTENCE in done.stderr, (done.exit_code, done.stderr)
 
 

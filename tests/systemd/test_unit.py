@@ -49,6 +49,19 @@ def test_both_servers_down_is_no_reason_not_to_start(service: Service) -> None:
     assert service.property("NRestarts") == "0"
 
 
+def test_it_compares_by_itself(service: Service, db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory) -> None:
+    """The comparison is a process of its own, in the same sandbox."""
+    init(outboxd)
+    db.execute("CREATE TABLE products (id bigint PRIMARY KEY)")
+    done = outboxd().run("track", "products", "--index", index)
+    assert done.exit_code == 0, done.stderr
+    db.execute("INSERT INTO products SELECT generate_series(1, 100)")
+    service.configure(config(db.dsn, elastic.url, "[verify]\ninterval = 2s\n"))
+    service.systemctl("start")
+    wait_until(lambda: "event=verified tables=1 rows=100 differences=0" in service.journal(), 60, "a comparison", every=0.5)
+    assert "verify_failed" not in service.journal()
+
+
 def test_a_silent_name_server_is_no_hung_loop(machine: Machine, service: Service) -> None:
     """Each look-up of libpq stops the loop for 10 s, and there are five connections."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as name_server:
