@@ -150,7 +150,7 @@ def main() -> None:
 
     results: dict[str, dict[str, float]] = {}
     with Postgres(settings={"shared_buffers": "1GB", "max_wal_size": "4GB"}, fsync=True) as postgres, \
-            Elastic(heap="2g") as elastic:
+            Elastic(heap="2g", java_options="") as elastic:
         db = postgres.createdb()
         if relay(db, elastic).run("init").exit_code != 0:
             raise RuntimeError("init failed")

@@ -173,8 +173,7 @@ class World:
         self.tombstones = settings["outbox_deletes"] == "tombstone"
         self.keep = settings["retention_keep"] != "0"
         self.postgres = Postgres({"log_min_messages": "warning"})
-        # It starts again every minute: what the second compiler gains comes too late.
-        self.elastic = Elastic(java_options="-XX:TieredStopAtLevel=1")
+        self.elastic = Elastic()
         self.troubles = Troubles()
         self.flights = Flights(self.troubles.excuse)
         self.gate = Gate()

@@ -1,4 +1,4 @@
-"""Runs the rows of the matrix one after the other, and says what each showed. tests/matrix/run calls it."""
+"""Runs the rows of the matrix, and says what each showed. tests/matrix/run calls it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -139,6 +140,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one file for each row")
     parser.add_argument("--cross", action="store_true", help="every PostgreSQL with every search server")
     parser.add_argument("--only", help="pg=MAJOR,es=VERSION")
+    parser.add_argument("--jobs", type=int, default=1, help="so many rows at a time; each has servers of its own")
     parser.add_argument("--json", type=Path, help="write the results here too")
     parser.add_argument("--list", action="store_true", help="say what would be run")
     parser.add_argument("more", nargs="*", help="for pytest")
@@ -159,10 +161,14 @@ def main() -> int:
             print(f"PostgreSQL {row.postgres}, {row.search}: {' '.join(row.files(options.quick))}")
         show_exemptions(chosen)
         return 0
-    results = []
-    for row in chosen:
-        results.append(run(row, tests, options.quick, options.more))
-        show(results[-1])
+
+    def run_and_show(row: Row) -> Result:
+        result = run(row, tests, options.quick, options.more)
+        show(result)
+        return result
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(run_and_show, chosen))
     show_exemptions(chosen)
     if options.json:
         options.json.write_text(json.dumps({"date": date.today().isoformat(), "rows": [
