@@ -172,7 +172,7 @@ class World:
         self.settings = settings
         self.tombstones = settings["outbox_deletes"] == "tombstone"
         self.keep = settings["retention_keep"] != "0"
-        self.postgres = Postgres({"log_min_messages": "warning"})
+        self.postgres = Postgres({"log_min_messages": "warning", "shared_buffers": "512MB"})
         self.elastic = Elastic()
         self.troubles = Troubles()
         self.flights = Flights(self.troubles.excuse)
