@@ -147,6 +147,9 @@ void relay_elasticsearch_denies(struct relay *r, const char *why);
 // A claim or settlement failed on the side of PostgreSQL.
 void relay_sql_failed(struct relay *r, const char *what, const struct err *e);
 void relay_index_works(struct relay *r, const char *index, size_t len, const struct circuit *was);
+// An index whose wait is over gets its next events as a probe. They lie behind the bounds, so whoever claims at that moment must
+// have asked, or it takes what is younger first.
+void relay_probe_paused_indexes(struct relay *r, int64_t now_ms);
 // Whose events are gone is not paused any more.
 void relay_forget_idle_indexes(struct relay *r);
 // A claim met items that were refused for now (429), or none.

@@ -75,8 +75,7 @@ static bool may_be_done(struct relay *r)
 	return ask;
 }
 
-// An index whose wait is over gets its next events as a probe: they lie behind the bounds.
-static void probe_paused_indexes(struct relay *r, int64_t now_ms)
+void relay_probe_paused_indexes(struct relay *r, int64_t now_ms)
 {
 	if (r->paused.count > 0)
 		relay_forget_idle_indexes(r);
@@ -116,7 +115,7 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 		*next_ms = earlier(*next_ms, r->heard_ms + SILENCE_MAX_MS);
 	if (r->looking || lanes_free_count(&r->lanes) == 0 || active_workers(r) >= pace_in_flight(&r->pace))
 		return ORDER_WAIT; // a claim that learns its lanes, or ends, asks again
-	probe_paused_indexes(r, now_ms);
+	relay_probe_paused_indexes(r, now_ms);
 	look_ms = pace_next_look(&r->pace, r->lanes.sweep_at_us / 1000);
 	if (now_ms >= look_ms)
 		return ORDER_CLAIM;

@@ -9,7 +9,8 @@ static int64_t share_of_lanes(const struct relay *r)
 	return r->pace.hungry ? (LANES + r->pace.workers - 1) / r->pace.workers : LANES;
 }
 
-static void describe_claim(struct worker *w, struct claim *ret, const char *paused[PAUSED_INDEXES_MAX])
+static void describe_claim(struct worker *w, int64_t now_ms, struct claim *ret,
+			   const char *paused[PAUSED_INDEXES_MAX])
 {
 	struct relay *r = w->relay;
 
@@ -19,7 +20,7 @@ static void describe_claim(struct worker *w, struct claim *ret, const char *paus
 		.per_lane = w->per_lane,
 		.highest = r->highest,
 		.paused = paused,
-		.paused_count = paused_names(&r->paused, clock_boot_ms(), paused),
+		.paused_count = paused_names(&r->paused, now_ms, paused),
 		.sequence = r->sequence,
 		.patience_ms = worker_patience_ms(r),
 	};
@@ -30,8 +31,9 @@ void worker_act_claim(struct worker *w)
 	struct relay *r = w->relay;
 	const char *paused[PAUSED_INDEXES_MAX];
 	struct claim claim;
-	int64_t lanes;
+	int64_t lanes, now_ms = clock_boot_ms();
 
+	relay_probe_paused_indexes(r, now_ms);
 	lanes_plan(&r->lanes, clock_boot_us(), &w->plan);
 	pace_looking(&r->pace, w->plan.count == LANES, w->plan.sweep);
 	lanes = share_of_lanes(r) < w->plan.count ? share_of_lanes(r) : w->plan.count;
@@ -43,9 +45,9 @@ void worker_act_claim(struct worker *w)
 	w->horizon = (struct horizon){ 0, 0 };
 	w->lone_refusals = w->lone_breaks = 0;
 	w->stream_open = w->claiming = true;
-	w->claimed_boot_ms = clock_boot_ms();
+	w->claimed_boot_ms = now_ms;
 	r->looking = w;
-	describe_claim(w, &claim, paused);
+	describe_claim(w, now_ms, &claim, paused);
 	outbox_claim(r->outbox, w->conn, &claim);
 }
 
@@ -58,7 +60,7 @@ void worker_act_sieve(struct worker *w)
 	w->sieve = w->committed = false;
 	w->sieved = 0;
 	lanes_plan_narrow(&w->plan, w->lanes);
-	describe_claim(w, &claim, paused);
+	describe_claim(w, clock_boot_ms(), &claim, paused);
 	claim.lanes_wanted = LANES;
 	outbox_sieve(w->relay->outbox, w->conn, &claim);
 }
