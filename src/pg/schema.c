@@ -9,10 +9,10 @@
 #include "pg/sqlstate.h"
 #include "pg/sync.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define TURN_MS 30000
 #define TRY_MS 100
@@ -282,39 +282,42 @@ static bool prepare_table(struct init *in, bool notify, const char *role, struct
 	       sync_exec(in->db, "COMMIT", e); // closing the connection after a failure rolls back
 }
 
+static bool try_turn(struct sync *turn, bool *ret_mine, struct err *e)
+{
+	struct pg_result *res;
+
+	if (!sync_exec(turn, "BEGIN ISOLATION LEVEL READ COMMITTED", e))
+		return false;
+	res = sync_query(turn, "SELECT pg_try_advisory_xact_lock(hashtextextended('outboxd init', 0))", NULL,
+			 0, e);
+	if (!res)
+		return false;
+	*ret_mine = sync_true(res, 0, 0);
+	sync_free(res);
+	// The query's portal keeps its snapshot until another statement takes its place.
+	return sync_exec(turn, *ret_mine ? "SET LOCAL idle_in_transaction_session_timeout = 0" : "ROLLBACK",
+			 e);
+}
+
 // CREATE INDEX CONCURRENTLY waits for every snapshot that is older than its own, so it ends in a deadlock with another
 // one on the same table, and with a migration that waits for the table. So an init is alone until its indexes are made,
 // and whoever waits for its turn asks again and again: a statement that waits holds a snapshot. The lock is that of a
 // transaction, in a session of its own, because a pooler may give each transaction another session.
-static struct sync *take_turn(const char *dsn, struct err *e)
+static bool take_turn(struct sync *turn, struct err *e)
 {
-	const struct timespec pause = { .tv_nsec = TRY_MS * 1000000L };
 	int64_t until_ms = clock_boot_ms() + TURN_MS;
-	struct sync *turn = sync_open(dsn, e);
+	bool is_mine;
 
-	while (turn) {
-		struct pg_result *res = NULL;
-		bool is_mine, is_ok;
-
-		if (sync_exec(turn, "BEGIN ISOLATION LEVEL READ COMMITTED", e))
-			res = sync_query(
-				turn, "SELECT pg_try_advisory_xact_lock(hashtextextended('outboxd init', 0))",
-				NULL, 0, e);
-		is_mine = res && sync_true(res, 0, 0);
-		is_ok = res != NULL;
-		sync_free(res);
-		// The query's portal keeps its snapshot until another statement takes its place.
-		if (is_mine && sync_exec(turn, "SET LOCAL idle_in_transaction_session_timeout = 0", e))
-			return turn;
-		if (is_ok && !is_mine && clock_boot_ms() >= until_ms)
-			err_set(e, ERR_UNAVAILABLE,
+	while (try_turn(turn, &is_mine, e)) {
+		if (is_mine)
+			return true;
+		if (clock_boot_ms() >= until_ms)
+			return err_set(
+				e, ERR_UNAVAILABLE,
 				"another init is still at work in this database: run init again when it is done");
-		else if (is_ok && !is_mine && sync_exec(turn, "ROLLBACK", e) && nanosleep(&pause, NULL) == 0)
-			continue;
-		sync_close(turn);
-		turn = NULL;
+		(void)poll(NULL, 0, TRY_MS);
 	}
-	return NULL;
+	return false;
 }
 
 // Undefined, misnamed, not permitted, no such schema: nothing that waiting would cure.
@@ -333,8 +336,8 @@ bool schema_init(const struct config *config, bool notify, const char *role, FIL
 	if (!mapping_init(&in.mapping, config, e))
 		return false;
 	buf_init(&in.done, 64 * 1024);
-	turn = take_turn(config->postgres_dsn, e);
-	in.db = turn ? sync_open(config->postgres_dsn, e) : NULL;
+	turn = sync_open(config->postgres_dsn, e);
+	in.db = turn && take_turn(turn, e) ? sync_open(config->postgres_dsn, e) : NULL;
 	ok = in.db && prepare_table(&in, notify, role, e);
 	if (ok)
 		fputs(buf_str(&in.done), out);
