@@ -21,6 +21,8 @@ from .waiting import wait_until
 
 START_TIMEOUT = 180
 SETUP = Path(__file__).resolve().parent.parent / "setup" / "elasticsearch.py"
+# The second compiler takes 10 s of processor time at each start, and what it gains comes later than most nodes live.
+QUICK_START = "-XX:TieredStopAtLevel=1"
 # Its own console output is all that we read of its logs.
 LOGGING = """\
 status = error
@@ -31,10 +33,6 @@ appender.console.layout.pattern = [%d{ISO8601}][%p][%c{1.}] %m%n
 rootLogger.level = info
 rootLogger.appenderRef.console.ref = console
 """
-
-
-# The second compiler takes 10 s of processor time at each start, and what it gains comes later than most nodes live.
-QUICK_START = "-XX:TieredStopAtLevel=1"
 
 
 def distribution() -> dict[str, str]:

@@ -35,19 +35,18 @@ def columns(db: Database, table: str) -> list[str]:
         "ORDER BY attnum", [table])]
 
 
-def pending_index(db: Database, table: str = "outbox") -> tuple[str, str, bool]:
-    """Name, definition and validity of the index that serves the claims."""
-    found = db.execute("SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid FROM pg_index "
-                       "WHERE indrelid = %s::regclass AND pg_get_indexdef(indexrelid) LIKE '%%hashtext(%%'", [table])
-    assert len(found) == 1, found
-    name, definition, valid = found[0]
-    return name, definition, valid
-
-
-def indexes(db: Database) -> dict[str, tuple[str, bool]]:
+def indexes(db: Database, table: str = "outbox") -> dict[str, tuple[str, bool]]:
+    """Definition and validity by name."""
     return {name: (definition, valid) for name, definition, valid in db.execute(
         "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid FROM pg_index "
-        "WHERE indrelid = 'outbox'::regclass")}
+        "WHERE indrelid = %s::regclass", [table])}
+
+
+def pending_index(db: Database, table: str = "outbox") -> tuple[str, str, bool]:
+    """Name, definition and validity of the index that serves the claims."""
+    found = [(name, *rest) for name, rest in indexes(db, table).items() if "hashtext(" in rest[0]]
+    assert len(found) == 1, found
+    return found[0]
 
 
 def assert_all_make_it(daemons: list[Outboxd]) -> None:

@@ -1,6 +1,7 @@
 """After a secret was replaced, the old one is nowhere in the daemon's memory: not in ours, not in what libcurl freed.
 
-Root looks into /proc/PID/mem (memory_of.py; by sudo where the tests are not root's). The sanitized build keeps freed memory as it is, so nothing is overwritten there by luck.
+Root looks into /proc/PID/mem (memory_of.py; by sudo where the tests are not root's). The sanitized build keeps freed
+memory as it is, so nothing is overwritten there by luck.
 """
 
 from __future__ import annotations
