@@ -1,6 +1,7 @@
 -- Who keeps dead rows from being vacuumed longest: a transaction of this database, a prepared one, a replication slot or a
 -- standby without one. One row or none. A role without pg_monitor does not see when others' transactions began, and nobody
--- sees it of a standby: age_seconds is NULL then, and they count when many transactions came after them.
+-- sees it of a standby: age_seconds is NULL then, and they count when many transactions came after them. A transaction's snapshot
+-- goes back as far as the holder's does: among equals the eldest is the cause.
 SELECT kind, pid, name, usename, age_seconds, transactions
 FROM (
 	SELECT CASE WHEN a.datname IS NULL THEN 'standby' ELSE 'transaction' END AS kind, a.pid,
@@ -21,4 +22,4 @@ FROM (
 	FROM pg_replication_slots s WHERE s.xmin IS NOT NULL
 ) AS holders
 WHERE age_seconds >= 60 OR (age_seconds IS NULL AND transactions >= 10000)
-ORDER BY transactions DESC LIMIT 1
+ORDER BY transactions DESC, age_seconds DESC NULLS LAST LIMIT 1

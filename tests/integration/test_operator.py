@@ -218,6 +218,17 @@ class TestHorizon:
         assert (f"SELECT pg_terminate_backend({pid})\n" in text) == urgent
         assert ("cannot be vacuumed" in text) == urgent
 
+    def test_its_cause_among_those_that_go_back_as_far(self, db: Database, cli: Outboxd) -> None:
+        """A report's snapshot is as old as the oldest transaction that it saw at work."""
+        later = Outboxd(postgres_dsn=Clock(db, "10 min").dsn, elasticsearch_url="http://127.0.0.1:1")
+        with db.connect() as before, db.connect() as holder, db.connect() as after:
+            holder.execute("BEGIN; SELECT pg_current_xact_id()")
+            for report in (before, after):
+                time.sleep(0.01)
+                report.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                report.execute("SELECT count(*) FROM outbox")
+            assert state(later)["horizon"]["pid"] == holder.info.backend_pid
+
     def test_a_prepared_transaction(self, db: Database, cli: Outboxd) -> None:
         later = Outboxd(postgres_dsn=Clock(db, "10 min").dsn, elasticsearch_url="http://127.0.0.1:1")
         with db.connect() as holder:
