@@ -169,9 +169,11 @@ def test_the_tour(stack: Stack, tmp_path: Path) -> None:
 
     assert tourist.type("docker compose start elasticsearch").returncode == 0
     wait_until(lambda: tourist.again(ready, "docker compose exec").returncode == 0, 180, "the relay to be ready", every=1)
+    assert tourist.type("docker compose stop outboxd").returncode == 0
+    stack.sql("CALL add_product('while the relay is away', 44.00)")
     job = tourist.type("docker compose run --rm outboxd --once")
     assert job.returncode == 0, job.stdout + job.stderr
-    wait_until(lambda: stack.count() == before + 2, 60, "both to be found", every=0.5)
+    wait_until(lambda: stack.count() == before + 3, 60, "all three to be found", every=0.5)
 
     assert tourist.type("docker compose down --volumes").returncode == 0
     assert not tourist.lines

@@ -147,6 +147,7 @@ def test_once_as_a_job(container: ContainerFactory, db: Database, elastic: Elast
     assert pending(db) == 100
 
     assert container().run("--once").returncode == 0
+    elastic.refresh(index)
     assert pending(db) == 0 and elastic.count(index) == 100
 
     publish(db, index, "x" * 600, {"n": 1})  # longer than an _id may be
