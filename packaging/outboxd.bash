@@ -21,11 +21,11 @@ _outboxd()
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;
-	--*= | --postgres-dsn | --outbox-table | --outbox-id | --outbox-key | --outbox-index | --outbox-document-id | --outbox-operation | --outbox-version | --outbox-routing | --outbox-pipeline | --outbox-trace | --outbox-refresh | --outbox-document | --elasticsearch-url | --elasticsearch-username | --elasticsearch-fingerprint | --elasticsearch-aws-region | --elasticsearch-timeout | --relay-workers | --relay-batch-rows | --relay-batch-bytes | --relay-poll-interval | --relay-shutdown-timeout | --relay-once-timeout | --retry-base | --retry-cap | --retry-max-attempts | --retention-keep | --retention-interval | --verify-interval | --verify-rate | --admin-listen | --role | --id | --key | --type | --index | --limit | --id | --key | --type | --index | --older-than | --index | --timeout | --timeout | --index | --key | --document | --columns | --when | --touches | --truncate | --index | --key | --document | --columns | --when | --rate | --rate-bytes | --ahead | --index | --key | --document | --columns | --when | --sample | --except | --rate | --timeout) return ;;
+	--*= | --postgres-dsn | --outbox-table | --outbox-id | --outbox-key | --outbox-index | --outbox-document-id | --outbox-operation | --outbox-version | --outbox-routing | --outbox-pipeline | --outbox-trace | --outbox-refresh | --outbox-document | --elasticsearch-url | --elasticsearch-username | --elasticsearch-fingerprint | --elasticsearch-aws-region | --elasticsearch-timeout | --relay-workers | --relay-batch-rows | --relay-batch-bytes | --relay-poll-interval | --relay-shutdown-timeout | --relay-once-timeout | --retry-base | --retry-cap | --retry-max-attempts | --retention-keep | --retention-interval | --verify-interval | --verify-rate | --admin-listen | --role | --id | --key | --type | --index | --limit | --id | --key | --type | --index | --older-than | --index | --timeout | --timeout | --index | --key | --document | --columns | --when | --touches | --truncate | --index | --key | --document | --columns | --when | --rate | --rate-bytes | --ahead | --index | --key | --document | --columns | --when | --sample | --except | --rate | --timeout | --to | --mapping | --index | --rate | --ahead | --except) return ;;
 	esac
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD - 1}"; do
 		case $word in
-		run | init | status | dead | requeue | purge | check | probe | health | track | backfill | verify | config) command=$word; break ;;
+		run | init | status | dead | requeue | purge | check | probe | health | track | backfill | verify | reindex | config) command=$word; break ;;
 		esac
 	done
 	case $command in
@@ -41,9 +41,10 @@ _outboxd()
 	track) own='--index --key --document --columns --when --touches --truncate --always --remove --print --json' ;;
 	backfill) own='--index --key --document --columns --when --rate --rate-bytes --ahead --restart --dry-run --json' ;;
 	verify) own='--index --key --document --columns --when --repair --sample --except --rate --timeout --json' ;;
+	reindex) own='--to --mapping --index --rate --ahead --except --abort --drop' ;;
 	config) own='--json' words='sample reference man fsm metrics bash zsh fish' ;;
 	esac
-	[[ $command ]] || words='run init status dead requeue purge check probe health track backfill verify config'
+	[[ $command ]] || words='run init status dead requeue purge check probe health track backfill verify reindex config'
 	[[ $cur != -* ]] || words="$own --config --help --version --postgres-dsn --outbox-table --outbox-preset --outbox-id --outbox-key --outbox-index --outbox-document-id --outbox-operation --outbox-version --outbox-routing --outbox-pipeline --outbox-trace --outbox-refresh --outbox-document --outbox-deletes --elasticsearch-url --elasticsearch-username --elasticsearch-password-file --elasticsearch-api-key-file --elasticsearch-bearer-file --elasticsearch-ca-file --elasticsearch-fingerprint --elasticsearch-cert-file --elasticsearch-key-file --elasticsearch-aws-region --elasticsearch-aws-service --elasticsearch-aws-credentials-file --elasticsearch-compression --elasticsearch-timeout --elasticsearch-refresh --relay-workers --relay-batch-rows --relay-batch-bytes --relay-poll-interval --relay-notify --relay-shutdown-timeout --relay-once-timeout --retry-base --retry-cap --retry-max-attempts --retention-keep --retention-interval --verify-interval --verify-rate --admin-listen --admin-token-file --log-format --log-level"
 	COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }

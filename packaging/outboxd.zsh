@@ -15,11 +15,12 @@ commands=(
 	'track:install triggers that write the events of a table, or list what is tracked'
 	'backfill:make events of the rows that a table has already, or list what was begun'
 	'verify:compare a table, or all that are tracked, with the index\: what is missing, stale or should not be there'
+	'reindex:fill another index while both are written, compare it, and move the alias to it'
 	'config:show each setting and where it comes from'
 )
 for word in "${(@)words[2,CURRENT-1]}"; do
 	case $word in
-	(run|init|status|dead|requeue|purge|check|probe|health|track|backfill|verify|config) command=$word; break ;;
+	(run|init|status|dead|requeue|purge|check|probe|health|track|backfill|verify|reindex|config) command=$word; break ;;
 	esac
 done
 case $command in
@@ -35,6 +36,7 @@ case $command in
 (track) own=( '--index=[the index of its documents]:NAME:' '--key=[the id of a document\: a unique column (default\: the primary key)]:COLUMN:' '--document=[a view with that column\: its row, or its column \`document\`, is the document]:VIEW:' '--columns=[only these columns are the document, and only their changes are events]:A,B:' '--when=[over the row t\: what does not fulfil it is not in the index]:CONDITION:' '--touches=[child tables, and which of their columns names the row that changes with them]:TABLE.COLUMN,...:' '--truncate=[TRUNCATE is an error, or a delete of each document (refuse)]:refuse|delete:' '--always[also what a subscription applies (session_replication_role = replica)]' '--remove[take the triggers away again]' '--print[only print the SQL]' '--json[for programs\: the list]' ) ;;
 (backfill) own=( '--index=[the index of its documents]:NAME:' '--key=[the id of a document\: a unique column (default\: the primary key)]:COLUMN:' '--document=[a view with that column\: its row, or its column \`document\`, is the document]:VIEW:' '--columns=[only these columns are the document, and only their changes are events]:A,B:' '--when=[over the row t\: what does not fulfil it is not in the index]:CONDITION:' '--rate=[at most so many a second]:ROWS:' '--rate-bytes=[at most so much of documents a second\: 5MB]:SIZE:' '--ahead=[so many undelivered ones at most\: what a live event may find before it (10000)]:EVENTS:' '--restart[from the beginning, not from where it was interrupted]' '--dry-run[only count]' '--json[for programs]' ) ;;
 (verify) own=( '--index=[the index of its documents]:NAME:' '--key=[the id of a document\: a unique column (default\: the primary key)]:COLUMN:' '--document=[a view with that column\: its row, or its column \`document\`, is the document]:VIEW:' '--columns=[only these columns are the document, and only their changes are events]:A,B:' '--when=[over the row t\: what does not fulfil it is not in the index]:CONDITION:' '--repair[write an event for each difference]' '--sample=[only so many of the keys, chosen by their hash]:N%:' '--except=[fields of the document that do not count\: a,b]:FIELDS:' '--rate=[at most so many a second]:ROWS:' '--timeout=[how long the events of a document that differs may wait for delivery (60s)]:TIME:' '--json[for programs]' ) ;;
+(reindex) own=( '--to=[the new index]:NAME:' '--mapping=[its settings and mappings, as PUT /NAME takes them; without it NAME may be there already]:FILE:_files' '--index=[the alias that is searched\: into which the table is tracked]:ALIAS:' '--rate=[fill and compare at most so many a second]:ROWS:' '--ahead=[as of backfill (10000)]:EVENTS:' '--except=[as of verify]:FIELDS:' '--abort[delete what was made so far; search stays as it was]' '--drop[delete what was replaced]' ) ;;
 (config) own=( '--json[for programs]' '2:text:(sample reference man fsm metrics bash zsh fish)' ) ;;
 esac
 _arguments $own '1:command:{_describe command commands}' \

@@ -22,7 +22,7 @@ struct call {
 	const char *const *setting_names, *const *setting_values;
 	int setting_count;
 	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document, ready, always, remove,
-		restart, repair;
+		restart, repair, abort, drop;
 	// NULL = not given:
 	const char *ids; // "12,15"
 	const char *type, *index, *key;
@@ -30,6 +30,7 @@ struct call {
 	const char *role;
 	const char *view, *columns, *when, *touches, *truncate; // of track
 	const char *rate_bytes, *sample, *except;
+	const char *to, *mapping;     // of reindex
 	long long limit, rate, ahead; // 0 = not given
 	int64_t timeout_ms;           // 0 = not given
 	const char *const *words;     // the rest of the command line
@@ -84,6 +85,7 @@ int cmd_health(const struct call *call, struct err *e);
 int cmd_track(const struct call *call, struct err *e);
 int cmd_backfill(const struct call *call, struct err *e);
 int cmd_verify(const struct call *call, struct err *e);
+int cmd_reindex(const struct call *call, struct err *e);
 int cmd_config(const struct call *call, struct err *e);
 
 #endif

@@ -49,6 +49,8 @@ bool doubts_look(struct doubts *d, struct err *e) must_check;
 // 2xx is an answer; one that is too large is ERR_DATA. The reply is borrowed until the next one.
 bool verify_ask_once(struct http_sync *http, const char *method, const char *path, const char *body,
 		     const struct http_reply **ret, struct err *e) must_check;
+bool verify_ask_within(struct http_sync *http, const char *method, const char *path, const char *body,
+		       int64_t timeout_ms, const struct http_reply **ret, struct err *e) must_check;
 // The same again and again while Elasticsearch is away or busy, for a while.
 bool verify_ask(struct http_sync *http, const char *method, const char *path, const char *body,
 		const struct http_reply **ret, struct err *e) must_check;

@@ -18,7 +18,8 @@ struct track {
 	bool always;           // also what a subscription applies
 };
 
-// Replaces what was there for this table and index. Says on `out` what it did, with `print` only the statements.
+// Replaces what was there for this table and index. Says on `out` what it did, with `print` only the statements; without that it
+// may be NULL.
 bool track_install(const struct config *config, const struct track *t, bool print, FILE *out,
 		   struct err *e) must_check;
 // `index` NULL: from all indexes. Nothing to remove is an error.

@@ -103,6 +103,19 @@ static const struct flag verify_flags[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct flag reindex_flags[] = {
+	{ "to", "NAME", "the new index" },
+	{ "mapping", "FILE",
+	  "its settings and mappings, as PUT /NAME takes them; without it NAME may be there already" },
+	{ "index", "ALIAS", "the alias that is searched: into which the table is tracked" },
+	{ "rate", "ROWS", "fill and compare at most so many a second" },
+	{ "ahead", "EVENTS", "as of backfill (10000)" },
+	{ "except", "FIELDS", "as of verify" },
+	{ "abort", NULL, "delete what was made so far; search stays as it was" },
+	{ "drop", NULL, "delete what was replaced" },
+	{ NULL, NULL, NULL },
+};
+
 static const struct flag health_flags[] = {
 	{ "ready", NULL, "can it deliver events now? Not for what restarts it: an outage is no reason" },
 	{ "timeout", "TIME", "how long the answer may take (2s)" },
@@ -137,6 +150,9 @@ static const struct command commands[] = {
 	  "compare a table, or all that are tracked, with the index: what is missing, stale or should not be there",
 	  "[TABLE] [--repair] [--sample N%]", NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 1, verify_flags,
 	  cmd_verify },
+	{ "reindex", "fill another index while both are written, compare it, and move the alias to it",
+	  "TABLE --to NAME [--mapping FILE] | TABLE --drop", NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 1,
+	  reindex_flags, cmd_reindex },
 	{ "config", "show each setting and where it comes from",
 	  "[sample | reference | man | fsm | metrics | bash | zsh | fish] [--json]", 0, 1, json_flags,
 	  cmd_config },

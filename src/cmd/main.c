@@ -46,6 +46,8 @@ static const struct {
 	{ "remove", offsetof(struct call, remove) },
 	{ "restart", offsetof(struct call, restart) },
 	{ "repair", offsetof(struct call, repair) },
+	{ "abort", offsetof(struct call, abort) },
+	{ "drop", offsetof(struct call, drop) },
 }, texts[] = {
 	{ "id", offsetof(struct call, ids) },
 	{ "type", offsetof(struct call, type) },
@@ -61,6 +63,8 @@ static const struct {
 	{ "rate-bytes", offsetof(struct call, rate_bytes) },
 	{ "sample", offsetof(struct call, sample) },
 	{ "except", offsetof(struct call, except) },
+	{ "to", offsetof(struct call, to) },
+	{ "mapping", offsetof(struct call, mapping) },
 }, numbers[] = {
 	{ "limit", offsetof(struct call, limit) },
 	{ "rate", offsetof(struct call, rate) },

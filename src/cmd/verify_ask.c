@@ -21,10 +21,10 @@ static bool is_away(const struct http_reply *reply)
 	return reply->status == 429 || reply->status >= 500;
 }
 
-bool verify_ask_once(struct http_sync *http, const char *method, const char *path, const char *body,
-		     const struct http_reply **ret, struct err *e)
+bool verify_ask_within(struct http_sync *http, const char *method, const char *path, const char *body,
+		       int64_t timeout_ms, const struct http_reply **ret, struct err *e)
 {
-	const struct http_reply *reply = http_sync_ask(http, method, path, body, ASK_MS);
+	const struct http_reply *reply = http_sync_ask(http, method, path, body, timeout_ms);
 	struct bulk_error why = { 0 };
 
 	*ret = reply;
@@ -38,6 +38,12 @@ bool verify_ask_once(struct http_sync *http, const char *method, const char *pat
 	bulk_error_read(reply->body, reply->len, &why);
 	return err_set(e, is_away(reply) ? ERR_UNAVAILABLE : ERR_REFUSED, "Elasticsearch: HTTP %d %s: %s",
 		       reply->status, why.type, why.reason);
+}
+
+bool verify_ask_once(struct http_sync *http, const char *method, const char *path, const char *body,
+		     const struct http_reply **ret, struct err *e)
+{
+	return verify_ask_within(http, method, path, body, ASK_MS, ret, e);
 }
 
 bool verify_ask(struct http_sync *http, const char *method, const char *path, const char *body,

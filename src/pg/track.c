@@ -180,7 +180,7 @@ bool track_install(const struct config *config, const struct track *track, bool 
 
 	if (!ok)
 		(void)source_explain(e, "track", track->source.table);
-	else if (!print)
+	else if (!print && out)
 		fprintf(out,
 			"%schanges of %s are events of index %s from now on\n"
 			"rows that were there before are none yet: `outboxd backfill %s` makes them so\n",

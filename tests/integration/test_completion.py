@@ -32,8 +32,8 @@ def test_the_commands_are_those_of_help() -> None:
     commands = re.findall(r"^  ([a-z]+) +\S", say("--help").partition("general flags:")[0], re.MULTILINE)
 
     assert offered("outboxd ") == commands
-    assert offered("outboxd re") == ["requeue"]
-    assert offered("outboxd --log-level=debug re") == ["requeue"]
+    assert offered("outboxd re") == ["requeue", "reindex"]
+    assert offered("outboxd --log-level=debug re") == ["requeue", "reindex"]
 
 
 def test_the_flags_are_those_of_help() -> None:

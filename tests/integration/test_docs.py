@@ -34,6 +34,7 @@ TYPED_BY = {
     "docs/MAPPING.md": "test_mapping_doc.py",
     "docs/MIGRATING.md": "test_migrating.py",
     "docs/OPERATING.md": "test_operating.py",
+    "docs/REINDEXING.md": "test_reindexing_doc.py",
     "docs/RUNBOOK.md": "test_runbook.py",
     "docs/TRACKING.md": "test_tracking_doc.py",
     "docs/VERIFYING.md": "test_verifying_doc.py",

@@ -13,9 +13,9 @@ PARTNER_SEARCH = "9.5.0"
 
 # Tests in which PostgreSQL's, or the search server's own behaviour decides. What is in neither list needs one pair only.
 OF_POSTGRES = ("delivery", "crash", "cut", "init", "mapping", "dead", "check", "operator", "probe", "role", "pooler",
-               "postgres_faults", "failover", "tls_postgres", "track", "backfill", "verify", "sessions")
+               "postgres_faults", "failover", "tls_postgres", "track", "backfill", "verify", "reindex", "sessions")
 OF_SEARCH = ("delivery", "crash", "outage", "stubborn", "verdicts", "verdicts_secure", "tombstones", "dead", "check",
-             "check_secure", "probe", "auth", "tls_elastic", "trace", "refresh", "verify")
+             "check_secure", "probe", "auth", "tls_elastic", "trace", "refresh", "verify", "reindex")
 QUICK = ("delivery",)
 # Below what is supported: refused with a sentence.
 TOO_OLD = (12, PARTNER_SEARCH)

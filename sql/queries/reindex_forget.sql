@@ -1,0 +1,1 @@
+DELETE FROM {backfills} WHERE source = $1::text AND index = $2::text
