@@ -57,6 +57,7 @@ class Visitor(Typist):
         return done.stdout
 
 
+@pytest.mark.alone
 @pytest.mark.time_limit(400)
 def test_the_demo_prints_what_is_shown() -> None:
     """Line by line, with other numbers; tests/demo/recording makes the text anew."""

@@ -13,8 +13,9 @@ build=(gcc cmake ninja-build pkg-config libpq-dev libcurl4-openssl-dev libjansso
 demo=("${build[@]}" postgresql maven 'openjdk-21-jre-headless|openjdk-17-jre-headless|default-jre-headless'
 	python3-psycopg)
 test=("${demo[@]}" 'clang-19|clang' 'libclang-rt-19-dev|libclang-rt-dev' 'clang-format-19|clang-format'
-	'clang-tidy-19|clang-tidy' cppcheck binutils libcmocka-dev python3-pytest spin valgrind 'nginx-light|nginx' pgbouncer git
-	'chromium|chromium-browser' 'chromium-driver|chromium-chromedriver' python3-selenium prometheus python3-yaml)
+	'clang-tidy-19|clang-tidy' cppcheck binutils libcmocka-dev python3-pytest python3-pytest-xdist spin valgrind
+	'nginx-light|nginx' pgbouncer git 'chromium|chromium-browser' 'chromium-driver|chromium-chromedriver' python3-selenium prometheus
+	python3-yaml)
 systemd=("${test[@]}" podman runc debootstrap lintian) # tests/systemd/run, tests/packages/run, tests/bare/run
 containers=("${systemd[@]}" buildah netavark aardvark-dns iptables docker-compose python3-venv) # tests/containers/run
 
