@@ -8,23 +8,22 @@ can lose its peer.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import socket
 import struct
+import subprocess
 import threading
 import time
 from dataclasses import dataclass
 from typing import Literal
 
+from . import deaf
 from .ports import HOST, free_port
+from .process import as_root
 from .waiting import wait_until
 
 Direction = Literal["up", "down"]  # up: from the client to the server
 Part = Literal["request", "response"]
 CHUNK = 64 * 1024
-# The constants of socket.h that Python does not have, and a packet filter of one instruction: keep nothing.
-SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
-_DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
 
 
 @dataclass
@@ -278,16 +277,17 @@ def _shut(listener: socket.socket) -> None:
 
 def _make_deaf(each: socket.socket) -> None:
     """From now on the kernel drops what comes in on this socket before it is even acknowledged."""
-    program = struct.pack("HxxxxxxP", 1, ctypes.addressof(_DROP_ALL))
     try:
-        each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        deaf.make_deaf(each)
+    except PermissionError:
+        subprocess.run(as_root(["/usr/bin/python3", deaf.__file__]), stdin=each, check=True)
     except OSError:
         pass  # it is closed already
 
 
 def _make_hear(each: socket.socket) -> None:
     try:
-        each.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+        deaf.make_hear(each)
     except OSError:
         pass  # it was never made deaf, or is closed
 
