@@ -150,34 +150,32 @@ static bool is_by_name(const struct reindex *r, struct err *e)
 	return true;
 }
 
-bool reindex_is_alone(struct reindex *r, bool in_alias, struct err *e)
+// Refuses tables, other than `but`, that are tracked into one of the two indexes.
+static bool refuse_others(struct reindex *r, const char *but, const char *index, const char *other,
+			  const char *why, struct err *e)
 {
-	const char *const params[] = { reindex_table(r), r->to, in_alias ? reindex_alias(r) : r->to };
-	struct pg_result *res = ask(r, sql_query_reindex_others, params, 3, e);
-	bool alone = res && sync_rows(res) == 0;
-
-	if (res && !alone)
-		err_set(e, ERR_CONFIG,
-			"reindex %s: %s is tracked into %s as well, and an index of several tables cannot be made anew "
-			"from one",
-			reindex_table(r), sync_text(res, 0, 0), sync_text(res, 0, 1));
-	sync_free(res);
-	return alone;
-}
-
-bool reindex_goes_by_alias(struct reindex *r, const char *index, struct err *e)
-{
-	const char *const params[] = { NULL, index, index };
+	const char *const params[] = { but, index, other };
 	struct pg_result *res = ask(r, sql_query_reindex_others, params, 3, e);
 	bool none = res && sync_rows(res) == 0;
 
 	if (res && !none)
-		err_set(e, ERR_CONFIG,
-			"reindex %s: %s is tracked into %s by that name, and its events would not follow the alias: track it "
-			"into an alias",
-			reindex_table(r), sync_text(res, 0, 0), index);
+		err_set(e, ERR_CONFIG, "reindex %s: %s is tracked into %s %s", reindex_table(r),
+			sync_text(res, 0, 0), sync_text(res, 0, 1), why);
 	sync_free(res);
 	return none;
+}
+
+bool reindex_is_alone(struct reindex *r, bool in_alias, struct err *e)
+{
+	return refuse_others(r, reindex_table(r), r->to, in_alias ? reindex_alias(r) : r->to,
+			     "as well, and an index of several tables cannot be made anew from one", e);
+}
+
+bool reindex_goes_by_alias(struct reindex *r, const char *index, struct err *e)
+{
+	return refuse_others(
+		r, NULL, index, index,
+		"by that name, and its events would not follow the alias: track it into an alias", e);
 }
 
 // The document of a row, as `verify` reads it.
