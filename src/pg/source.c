@@ -153,10 +153,14 @@ bool source_look(struct source *s, const char *sql, const char *const *params, i
 static bool understands_document(struct source *s, struct err *e)
 {
 	auto_free char *sql = source_fill(s, sql_query_track_sample);
+	enum pg_action action;
 	unsigned type;
 
 	if (sync_describe(s->db, sql, &type, e))
 		return true;
+	action = sqlstate_action(e->sqlstate);
+	if (action != PG_FIX && action != PG_ROW)
+		return false; // the server's trouble, or a lock; the document's not
 	e->kind = ERR_CONFIG;
 	return err_prefix(e, "the document (--document, --columns, --when, and the columns of the outbox)");
 }
