@@ -73,6 +73,9 @@ static const struct rule item_rules[] = {
 	// The pipeline of the event or of the index does not exist.
 	{ STATUS(400), .type = "illegal_argument_exception", .reason = "^pipeline with id [",
 	  THEN(PAUSE_INDEX) },
+	// Two new fields of one name met, before 8: another request's type came first. To that type the value may well fit.
+	{ STATUS(400), .type = "illegal_argument_exception", .reason = "] cannot be changed from type [",
+	  THEN(ATTEMPT) },
 	// The missing index cannot be created: the cluster has all the shards it may have.
 	{ STATUS(400), .reason = "^Validation Failed: 1: this action would add [", THEN(PAUSE_INDEX) },
 	// A 9.x node that took the request in parts gives the fault of one item to its whole part.

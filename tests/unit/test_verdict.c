@@ -74,6 +74,8 @@ static const struct item_case item_cases[] = {
 	  "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] "
 	  "maximum normal shards open;",
 	  SAME(PAUSE_INDEX) },
+	{ 400, OP_INDEX, ILLEGAL, "mapper [price] cannot be changed from type [long] to [float]",
+	  SAME(ATTEMPT) },
 	// The document's own words must not decide for the index.
 	{ 400, OP_INDEX, "document_parsing_exception", "no write index is defined", SAME(DEAD) },
 	{ 400, OP_INDEX, ILLEGAL, "immense term in field=\"pipeline with id [\"", SAME(DEAD) },
