@@ -6,9 +6,13 @@ import contextlib
 import http.client
 import json
 import math
+import time
 from typing import Any, NamedTuple
 
 from harness.ports import HOST, free_port
+
+# How long a count may be waited for. It rests for 49 times what the last one cost, and the first one is cold.
+COUNT_WAIT = 60
 
 
 class Reply(NamedTuple):
@@ -48,6 +52,11 @@ class Admin:
     def metric(self, name: str) -> float:
         """NaN while there is none: before the first count."""
         return read_metrics(self.ask("/metrics").text).get(name, math.nan)
+
+    def counted_since(self, moment: float) -> bool:
+        """Whether a count has ended after that moment of time.monotonic(), whatever the one before it has cost."""
+        asked = time.monotonic()
+        return self.metric("outboxd_backlog_age_seconds") < asked - moment
 
 
 def read_metrics(text: str) -> dict[str, float]:

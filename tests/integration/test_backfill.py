@@ -200,7 +200,7 @@ class TestChangesMeanwhile:
         assert newest(db) == table(db)
 
     def test_a_table_that_is_locked(self, db: Database, cli: Outboxd) -> None:
-        stock(db, 50)
+        stock(db, 100)  # 5 s at 20 a second
         with holding(db, "LOCK TABLE products IN ACCESS EXCLUSIVE MODE") as holder:
             done = backfill(cli, "--index", "products", *ALONE, expect=75)
             assert "another transaction holds a lock on the table" in done.stderr
@@ -296,7 +296,7 @@ class TestInterruptions:
 
     def test_one_that_another_took_the_place_of(self, db: Database, cli: Outboxd, outboxd: OutboxdFactory) -> None:
         stock(db, 3000)
-        cli.begin("backfill", "products", "--index", "products", "--rate", "1000", *ALONE)
+        cli.begin("backfill", "products", "--index", "products", "--rate", "300", *ALONE)
         wait_until(lambda: written(db) > 0, 30, "events")
         assert outboxd().run("backfill", "products", "--index", "products", "--columns", "name", *ALONE).exit_code == 0
         done = cli.wait()

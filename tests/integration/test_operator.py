@@ -283,6 +283,7 @@ class TestHorizon:
                     if slot:
                         assert "replication slot" in text and "SELECT pg_drop_replication_slot('its_a_slot')\n" in text
                         standby.stop()
+                        wait_until(lambda: primary.execute("SELECT active FROM pg_replication_slots") == [(False,)], 20, "the slot to be free")
                         primary.execute("SELECT pg_drop_replication_slot('its_a_slot')")
                         standby.start()
                     else:

@@ -192,18 +192,19 @@ def test_recovery_needs_no_one(how: str, db: Database, elastic: Elastic, index: 
         relay.start()
         relay.wait_log("elasticsearch_connected", timeout=30)
         held: list[float] = []
-        published = 0
-        deadline = time.monotonic() + OUTAGE_SECONDS
 
         getattr(proxy, how)()
+        published = 1
+        db.execute("SELECT outbox_publish(%s, '1', '{\"n\": 1}')", [index])
+        # Until the first request has run into its time-out its claim is open, and rightly so.
+        relay.wait_log("elasticsearch_away", timeout=30)
+        deadline = time.monotonic() + OUTAGE_SECONDS
         while time.monotonic() < deadline:
             published += 1
             db.execute("SELECT outbox_publish(%s, %s, '{\"n\": 1}')", [index, str(published)])
-            # Until the first request has run into its time-out its claim is open, and rightly so.
-            if relay.logs("elasticsearch_away"):
-                held.append(float(db.value(
-                    "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 "
-                    "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")))
+            held.append(float(db.value(
+                "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 "
+                "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")))
             time.sleep(0.2)
         attempts = db.value("SELECT max(attempts) FROM outbox")
         lines = len(relay.logs())

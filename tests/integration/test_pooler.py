@@ -26,6 +26,7 @@ def wait_drained(db: Database, what: str, timeout: float = 40) -> None:
     wait_until(lambda: undelivered(db) == 0, timeout, what, every=0.05)
 
 
+@pytest.mark.time_limit(240)
 def test_it_polls_and_delivers(pooler: PgBouncer, db: Database, elastic: Elastic, index: str,
                                outboxd: OutboxdFactory) -> None:
     """LISTEN is accepted there and brings nothing: it must see that, and not wait for wake-ups."""
@@ -41,7 +42,7 @@ def test_it_polls_and_delivers(pooler: PgBouncer, db: Database, elastic: Elastic
         wait_until(lambda: elastic.get(index + "-polled", str(number)), 10, "the event to be found by polling")
     elastic.delete_index(index + "-polled")
 
-    assert "a pooler in transaction mode" in relay.wait_log("wakeups_missing", timeout=40)["then"]
+    assert "a pooler in transaction mode" in relay.wait_log("wakeups_missing", timeout=120)["then"]  # three counts
     assert relay.logs("wakeups_work") == relay.logs("sql_failed") == relay.logs("postgres_away") == []
     history.assert_matches(elastic, index)
 

@@ -68,6 +68,9 @@ def test_the_connection_is_lost_in_each_state(postgres: Postgres, db: Database, 
             proxy.pass_all()
 
             wait_drained(db, f"the drain after the connections were lost in {state}")
+            # Whoever was cut when all was done already says so later.
+            wait_until(lambda: 1 <= len(relay.logs("postgres_away", since=before)) == len(relay.logs("postgres_back", since=before)), 20,
+                       f"the sessions to be back after {state}")
             away, back = relay.logs("postgres_away", since=before), relay.logs("postgres_back", since=before)
             assert 1 <= len(away) <= 3 and len(away) == len(back), state
     assert relay.logs("bug_no_rule") == []
@@ -157,12 +160,13 @@ def test_an_operator_ends_every_session(how: str, db: Database, elastic: Elastic
         for done in range(1, 9):
             moved = undelivered(db)
             wait_until(lambda: connection.execute(f"SELECT count(*) {SESSIONS} AND xact_start IS NOT NULL").fetchone()
-                       != (0,), 20, "the relay to work")
+                       != (0,) or undelivered(db) == 0, 20, "the relay to work, or to be done")
             connection.execute(f"SELECT pg_{how}_backend(pid) {SESSIONS}")
             wait_until(lambda: undelivered(db) < moved or moved == 0, 20, "the drain to go on")
     wait_drained(db, "the drain to end")
     log = "postgres_away" if how == "terminate" else "sql_failed"
-    assert len(relay.logs(log)) <= done
+    # Not once for each of the five sessions. One that ends late, when another is back already, makes it two of one round.
+    assert len(relay.logs(log)) <= 2 * done
     history.assert_matches(elastic, index)
     if how == "terminate":  # the server gave its reason: "closed unexpectedly" would send the operator on a wrong track
         assert "terminating connection due to administrator command" in relay.logs(log)[0]["error"]
@@ -175,15 +179,16 @@ def test_one_backend_is_killed(postgres: Postgres, db: Database, elastic: Elasti
     relay = outboxd(log_level="debug", relay_batch_rows=200, **QUICK)
     init(relay)
     with db.connect() as connection:
-        insert_events(connection, 10_000, keys=1000, index=index, history=history)
+        insert_events(connection, 20_000, keys=1000, index=index, history=history)
     relay.start()
     relay.wait_log("worker", on="SETTLED", timeout=30)
 
-    signal_one(db.value(f"SELECT pid {SESSIONS} AND state <> 'idle' LIMIT 1"), signal.SIGKILL)
+    at_work = wait_until(lambda: db.execute(f"SELECT pid {SESSIONS} AND state <> 'idle' LIMIT 1"), 20, "a session at work")
+    signal_one(at_work[0][0], signal.SIGKILL)
 
     relay.wait_log("postgres_back", timeout=60)
     wait_until(lambda: postgres._answers(), 30, "the server to recover")
-    wait_drained(db, "the drain to go on")
+    wait_drained(db, "the drain to go on", timeout=80)
     history.assert_matches(elastic, index)
 
 

@@ -88,7 +88,7 @@ def denied(done: Completed, *words: str) -> None:
 
 
 def once(relay: Outboxd) -> Completed:
-    return relay.run("run", "--once", "--relay-once-timeout=2s")
+    return relay.run("run", "--once", "--relay-once-timeout=6s")
 
 
 class TestNothingIsIdle:

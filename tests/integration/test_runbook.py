@@ -112,6 +112,7 @@ def wait_ready(op: Operator) -> None:
 # -- ten prepared faults
 
 
+@pytest.mark.time_limit(300)  # it starts a node
 def test_elasticsearch_is_down(at_work: Operator) -> None:
     op = at_work
     op.services["elasticsearch"] = op.elastic.start

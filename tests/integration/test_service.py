@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from admin import COUNT_WAIT
 from harness import Database, Elastic, FaultProxy, Outboxd, insert_events, wait_until
 from harness.ports import free_port
 
@@ -101,11 +102,11 @@ def test_status_tells_lag_and_rate(manager: Manager, db: Database, elastic: Elas
         with db.connect() as connection:
             insert_events(connection, 300, index=index)
 
-        manager.wait_status(r"^300 pending, oldest [1-9]\d* s, 0/s; Elasticsearch is away: ")
+        manager.wait_status(r"^300 pending, oldest [1-9]\d* s, 0/s; Elasticsearch is away: ", COUNT_WAIT)
         proxy.pass_all()
 
-        manager.wait_status(r"^\d+ pending.*, [1-9][\d.]*/s$")
-        manager.wait_status("^0 pending, 0/s$")
+        manager.wait_status(r"^\d+ pending.*, [1-9][\d.]*/s$", COUNT_WAIT)
+        manager.wait_status("^0 pending, 0/s$", COUNT_WAIT)
     # Said when it changes, not each time: nothing but READY and STATUS was sent.
     statuses = manager.statuses()
     assert all(a != b for a, b in zip(statuses, statuses[1:]))

@@ -14,7 +14,7 @@ from conftest import OutboxdFactory
 from helpers import USERS, drain, init, publish, undelivered
 from test_check import problem
 
-from harness import Authority, Completed, Database, Elastic, Outboxd, wait_until
+from harness import Authority, Database, Elastic, Outboxd, wait_until
 from harness.ports import HOST
 
 CONFIG = 78
@@ -74,8 +74,10 @@ def one(db: Database, index: str, outboxd: OutboxdFactory) -> str:
 
 def refused(relay: Outboxd, db: Database, *words: str) -> None:
     """Nothing is delivered, the sentence says why, and the doctor calls it a problem, not a server that is away."""
-    done: Completed = relay.run("run", "--once", "--relay-once-timeout=2s")
-    assert done.exit_code == 75 and undelivered(db) == 1, done.stderr
+    relay.start()
+    relay.wait_log("elasticsearch_away", timeout=30)
+    done = relay.terminate()
+    assert done.exit_code == 0 and undelivered(db) == 1, done.stderr
     errors = [line["error"] for line in done.logs("elasticsearch_away")]
     assert len(errors) == 1 and all(word in errors[0] for word in ("tls", *words)), errors
     problem(relay.run("check"), "elasticsearch ", "tls", "elasticsearch.ca_file", *words)

@@ -63,8 +63,10 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 
 def refused(relay: Outboxd, *words: str, hint: bool = True) -> None:
-    done = relay.run("run", "--once", "--relay-once-timeout=2s")
-    assert done.exit_code == 75, done.stderr
+    relay.start()
+    relay.wait_log("postgres_away", timeout=30)
+    done = relay.terminate()
+    assert done.exit_code == 0, done.stderr
     errors = [line["error"] for line in done.logs("postgres_away")]
     assert len(errors) == 1 and all(word in errors[0] for word in words) and (HINT in errors[0]) is hint, errors
     done = relay.run("check")

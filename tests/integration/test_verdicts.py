@@ -69,6 +69,11 @@ def made(settings: Mapping[str, Any] | None = None, wait: bool = True) -> State:
     return lambda elastic, index: elastic.call("PUT", f"/{index}" + ("" if wait else "?wait_for_active_shards=0"), body)
 
 
+def primary_started(elastic: Elastic, index: str) -> None:
+    """Before that its absence is the reason, whatever else is wrong."""
+    elastic.call("GET", f"/_cluster/health/{index}?wait_for_status=yellow&timeout=30s")
+
+
 def alias(*members: Mapping[str, Any]) -> State:
     """An alias of that name over an index for each member."""
 
@@ -124,12 +129,13 @@ FAULTS = (
     Fault("the event's pipeline is missing", (made(),),
           "illegal_argument_exception", "pipeline with id [later]", pipeline,
           {"outbox_pipeline": "CASE WHEN o.aggregate_type NOT LIKE '%-good' THEN 'later' END"}),
-    Fault("too few active copies", (made({"number_of_replicas": 1, "index.write.wait_for_active_shards": 2}, wait=False),),
+    Fault("too few active copies",
+          (made({"number_of_replicas": 1, "index.write.wait_for_active_shards": 2}, wait=False), primary_started),
           "unavailable_shards_exception", "Not enough active copies", setting("index.write.wait_for_active_shards", 1),
-          {"elasticsearch_timeout": "3s"}),
+          {"elasticsearch_timeout": "6s"}),  # Elasticsearch waits for half of it
     Fault("primary away", (made({"index.routing.allocation.require._name": "nobody"}, wait=False),),
           "unavailable_shards_exception", "primary shard is not active",
-          setting("index.routing.allocation.require._name", None), {"elasticsearch_timeout": "3s"}),
+          setting("index.routing.allocation.require._name", None), {"elasticsearch_timeout": "6s"}),
 )
 
 
@@ -737,7 +743,8 @@ def test_items_of_one_answer(db: Database, outboxd: OutboxdFactory) -> None:
             position: by_id[action.id].error for position, action in enumerate(request.actions) if action.id in by_id})
 
     with ScriptedElastic(script) as scripted:
-        relay = outboxd(**QUICK, elasticsearch_url=scripted.url, relay_workers=1)
+        # What is counted is tried on all the time, and must not be dead before it is looked at.
+        relay = outboxd(**QUICK, elasticsearch_url=scripted.url, relay_workers=1, retry_max_attempts=1000)
         init(relay)
         for number, name in enumerate(ITEMS):
             publish_many(db, f"index-{number}", [("good", {}), (f"bad {name}", {})])

@@ -144,6 +144,7 @@ class TestSchedule:
         assert daemon.wait_log("verify_failed", timeout=30)["error"].startswith("exit code 64: outboxd: verify: no table is tracked")
         daemon.kill9()
 
+    @pytest.mark.time_limit(300)  # it starts a node
     def test_during_an_outage_nothing_is_compared(self, shop: Outboxd, elastic: Elastic) -> None:
         elastic.stop()
         shop.settings["verify_interval"] = "500ms"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from admin import Admin
+from admin import COUNT_WAIT, Admin
 from conftest import OutboxdFactory
 from harness import Database, Elastic, wait_until
 from harness.ports import HOST
@@ -56,6 +56,7 @@ class TestCost:
         daemon.start()
         daemon.wait_log("admin_listens")
         wait_until(lambda: admin.ask("/readyz").status == 200, 30, "readiness")
+        wait_until(lambda: admin.metric("outboxd_pending_events") == 0, COUNT_WAIT, "the first count: beside the lock there is none")
         with db.connect() as holder, contextlib.closing(http.client.HTTPConnection(HOST, admin.port, timeout=60)) as prometheus:
             holder.execute("BEGIN")
             holder.execute("LOCK TABLE outbox")  # whoever asked it for each scrape would have no answers
@@ -117,7 +118,7 @@ class TestDocuments:
                                              admin: Admin) -> None:
         publish(db, index, "bad", {"price": SICK})
         publish_many(db, index, [(str(n), {"price": n}) for n in range(3)])
-        wait_until(lambda: admin.metric("outboxd_dead_events") == 1 and undelivered(db) == 1, 30, "the dead letter")
+        wait_until(lambda: admin.metric("outboxd_dead_events") == 1 and undelivered(db) == 1, COUNT_WAIT, "the dead letter")
         texts = told()
         assert SICK in str(dead(db)) and "mapping_expression_failed" in texts[-1]
         assert not [text for text in texts if SICK in text]
