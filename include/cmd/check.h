@@ -15,7 +15,7 @@
 #define TARGETS_MAX 20 // indexes that are looked at; an outbox with more is an outbox of one kind
 
 // What goes with an external version, and not into a data stream.
-enum { OPS_VERSIONED = 1 << OP_INDEX | 1 << OP_DELETE };
+enum { OPS_VERSIONED = 1 << OP_INDEX | 1 << OP_DELETE | 1 << OP_UPDATE };
 
 // An index that the outbox's rows name.
 struct target {

@@ -36,10 +36,15 @@ struct entry {
 	enum fate fate; // valid after batch_resolve
 	int64_t id;
 	int64_t created_us;
-	int64_t answered_us; // when it was accepted
+	int64_t answered_us;              // when it was accepted
+	bool behind;                      // it waits for an older event
+	int64_t older_wait_ms, waited_ms; // behind_wait_ms and waited_ms of its row
+	uint64_t way;                     // of its routing and pipeline; 0 = it has none
 	int64_t conflict; // the version that stood in its way; 0 = none, or one that says nothing of an event
 	char *trace;      // printable ASCII; NULL = none
-	size_t start, end;         // its bytes in the body; equal = none
+	size_t start, end; // its bytes in the body; equal = none
+	uint16_t parts;    // of an update: how many events its bytes hold, in lines of their own
+	bool based; // ... of which the first line is all that there is of the document, not in Elasticsearch
 	struct document *document; // the key; NULL for a row that was refused before sending
 };
 
@@ -71,13 +76,15 @@ struct slice batch_index(const struct batch *b,
 struct slice batch_document_id(const struct batch *b, size_t i);
 const struct trouble *batch_trouble(const struct batch *b, size_t i); // NULL = none
 
-// A claimed row that may be sent. An older full document of the same key that was not sent yet loses its bytes:
-// only the newest is sent. *ret_held = true: the row must wait for an older one of its key (it stays pending and
-// gets no bytes). Returns the entry's number.
+// A claimed row that may be sent. An older one of the same key that was not sent yet loses its bytes to it: only the newest is
+// sent. *ret_held = true: the row must wait for an older one of its key, and gets no bytes: for one of this claim (it stays
+// pending), or, an update, for one that was refused before (it is judged). Returns the entry's number.
 size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_held);
+// Whose bytes an update takes up into its own, since they were not sent yet; NULL = nobody's.
+const struct entry *batch_carried(const struct batch *b, size_t i);
 // A row that was refused before sending.
 size_t batch_add_refused(struct batch *b, const struct row *row, const struct refusal *why);
-// Where the entry that was added last stands in the body.
+// Where the entry that was added last stands in the body. What it replaces loses its bytes.
 void batch_set_bytes(struct batch *b, size_t i, size_t start, size_t end);
 size_t batch_live_bytes(const struct batch *b); // bytes in the body that will be sent
 
@@ -90,6 +97,8 @@ bool batch_has_next(const struct batch *b);
 // The request of the range must be sent again as two halves, or entry i in a request of its own.
 void batch_split(struct batch *b, const struct range *range);
 void batch_solo(struct batch *b, const struct range *range, size_t position);
+// What is not judged of the range must be sent in requests of its own.
+void batch_rest(struct batch *b, const struct range *range);
 void batch_drop_ranges(struct batch *b); // stop sending; what is not judged will be returned
 void batch_body_sent(struct batch *b);   // every range is answered: the body may be reused for more rows
 
@@ -97,9 +106,16 @@ void batch_body_sent(struct batch *b);   // every range is answered: the body ma
 size_t batch_sent_entry(const struct batch *b, const struct range *range, size_t position);
 void batch_range_bytes(const struct batch *b, const struct range *range, size_t *ret_start, size_t *ret_end);
 void batch_judge(struct batch *b, size_t i, enum verdict v);
+// The document that was sent for an entry is refused, which is v of an event that is to blame: is it this one, or one whose part was
+// merged with it? Then it waits until that one was sent without it.
+enum verdict batch_blame(const struct batch *b, size_t i, enum verdict v);
 // The trace of the first event of the request that has one; NULL = none. Borrowed until batch_reset.
 const char *batch_range_trace(const struct batch *b, const struct range *range);
 enum refresh batch_range_refresh(const struct batch *b, const struct range *range); // the strongest
+bool batch_range_has_updates(const struct batch *b, const struct range *range);
+// How many of them need what Elasticsearch has of their documents.
+size_t batch_range_reads(const struct batch *b, const struct range *range);
+bool entry_is_read(const struct entry *e);
 void batch_set_answered(struct batch *b, size_t i, int64_t at_us);
 void batch_set_conflict(struct batch *b, size_t i, int64_t version);
 void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, const char *reason);
@@ -108,5 +124,7 @@ void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, 
 // accepted in this claim, and stays pending when that one was refused. max_attempts: see [retry].
 void batch_resolve(struct batch *b, int64_t max_attempts);
 size_t batch_fates(const struct batch *b, enum fate f);
+// So many of those that wait are as they were: no attempt was counted.
+size_t batch_uncounted(const struct batch *b);
 
 #endif

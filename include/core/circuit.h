@@ -30,7 +30,10 @@ bool circuit_may_probe(const struct circuit *c, int64_t now_ms);
 // The probe ended without a word on the destination (the database went away, nothing to send).
 void circuit_probe_ended(struct circuit *c);
 
-// The indexes that are at fault, a handful at most.
+// The indexes that are at fault, a handful at most. One whose documents cannot be read, whatever can be written, has this before its
+// name, which no index name has: claim.sql then leaves out its updates only.
+#define PAUSED_FOR_READING "?"
+#define PAUSED_NAME_MAX 260 // with the NUL
 #define PAUSED_INDEXES_MAX 64
 struct paused_indexes {
 	int count;

@@ -19,7 +19,8 @@ struct tid {
 	uint16_t offset;
 };
 
-enum op { OP_INDEX, OP_CREATE, OP_DELETE };
+// An update's document is a part: its fields are merged into what is there, and sent as one whole document.
+enum op { OP_INDEX, OP_CREATE, OP_DELETE, OP_UPDATE };
 const char *op_name(enum op op);
 // What the request that carries the event asks for; the strongest of all its events counts.
 enum refresh { REFRESH_NO, REFRESH_WAIT, REFRESH_NOW };
@@ -32,6 +33,11 @@ struct row {
 	int64_t id;
 	int64_t version;
 	int64_t created_us; // microseconds since 1970; 0 = the table does not say
+	int64_t behind; // the nearest older event of the document that was refused or waits; of updates only
+	int64_t behind_wait_ms; // until that one is tried again; 0 = it is due, -1 = it is dead
+	int64_t waited_ms;      // for such a one, the last time
+	bool is_behind;
+	bool refused; // it was itself, earlier
 	bool has_version;
 	struct slice index;
 	struct slice document_id;

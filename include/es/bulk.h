@@ -19,6 +19,16 @@ void bulk_path(char *out, size_t cap, const char *refresh, int64_t timeout_ms);
 // Raw newlines of the document become spaces (valid JSON has them only between tokens). tombstone: a delete is
 // sent as the document {"deleted":true}. On a full buffer nothing of the row stays in it and false is returned.
 bool bulk_append(struct buf *body, const struct row *row, enum op op, bool tombstone) must_check;
+// An update: its action line is that of a whole document, which bulk_merge makes of the lines below it. Those are what it takes
+// up, the bytes from..to of the body without their action line (equal = nothing), and then its own part.
+bool bulk_append_part(struct buf *body, const struct row *row, size_t from, size_t to) must_check;
+// Where its document is, as members of an object: "_index", "_id" and, where there is one, "routing".
+struct slice bulk_target(struct slice event);
+// Where the lines below the action line begin.
+size_t bulk_below_action(const char *event, size_t len);
+// Appends an update as it is sent: the action line, and the parts merged one after the other into `document` (p NULL = there is
+// none), or, based, into the first of them. False: they cannot be merged, or it is too large; then nothing was appended.
+bool bulk_merge(struct buf *to, struct slice event, struct slice document, bool based) must_check;
 
 struct bulk_item {
 	int status;

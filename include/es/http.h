@@ -16,6 +16,8 @@ struct ev_loop;
 struct http;
 struct http_call;
 
+#define HTTP_ANSWER_MAX ((size_t)64 * 1024 * 1024) // of the relay's own requests
+
 // All texts are borrowed for the life of the http object; "" = not set. Secret files are read at http_new, and again
 // before a request when they have changed.
 struct http_settings {

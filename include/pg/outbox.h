@@ -58,8 +58,8 @@ struct claim {
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim);
 // A bit per lane; *ret_drawn = the highest id that the table ever drew, 0 = not known; *ret_xmin: see struct horizon.
 uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn, int64_t *ret_xmin);
-void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked,
-		     int64_t *ret_xmax);
+void outbox_read_row(const struct outbox *o, const struct pg_result *res, int row, struct row *ret_row,
+		     bool *ret_parked, int64_t *ret_xmax);
 
 // The steps of a settlement; -1 = it has none such. Those that mark are the delivered and superseded rows, less what the others
 // made wait instead.

@@ -8,19 +8,20 @@
 #include "run/worker.h"
 
 // state, time-out (s; arm() shortens some); 0 = someone else's timer ends it
-#define WORKER_STATES(X)                                                        \
-	X(OFFLINE, 0)     /* waits to connect again */                          \
-	X(CONNECTING, 0)  /* conn has its own timer */                          \
-	X(INSPECTING, 30) /* is the table fit for use? */                       \
-	X(IDLE, 0)                                                              \
-	X(CHECKING, 120)   /* --once: is anything left? */                      \
-	X(WAKING, 30)      /* sends a notification */                           \
-	X(PROBING, 0)      /* asks Elasticsearch for a sign of life */          \
-	X(CLAIMING, 300)   /* rows arrive and become a request body */          \
-	X(SENDING, 0)      /* a request is in flight; http has its own timer */ \
-	X(DISCARDING, 300) /* reads rows that nobody will send any more */      \
-	X(SETTLING, 120)   /* writes fates and commits */                       \
-	X(ROLLING_BACK, 60)                                                     \
+#define WORKER_STATES(X)                                                            \
+	X(OFFLINE, 0)     /* waits to connect again */                              \
+	X(CONNECTING, 0)  /* conn has its own timer */                              \
+	X(INSPECTING, 30) /* is the table fit for use? */                           \
+	X(IDLE, 0)                                                                  \
+	X(CHECKING, 120)   /* --once: is anything left? */                          \
+	X(WAKING, 30)      /* sends a notification */                               \
+	X(PROBING, 0)      /* asks Elasticsearch for a sign of life */              \
+	X(CLAIMING, 300)   /* rows arrive and become a request body */              \
+	X(READING, 0)      /* asks for the documents into which parts are merged */ \
+	X(SENDING, 0)      /* a request is in flight; http has its own timer */     \
+	X(DISCARDING, 300) /* reads rows that nobody will send any more */          \
+	X(SETTLING, 120)   /* writes fates and commits */                           \
+	X(ROLLING_BACK, 60)                                                         \
 	X(SIEVING, 300) /* looks for rows on which the mapping fails */
 
 #define WORKER_EVENTS(X)                                                     \
@@ -38,6 +39,7 @@
 	X(ALIVE)     /* Elasticsearch answered the probe */                  \
 	X(NO_SIGN)   /* it did not */                                        \
 	X(HELD)      /* it did, but nothing shall be claimed now */          \
+	X(READ)      /* a request needs documents of Elasticsearch */        \
 	X(SEND)      /* a request is ready */                                \
 	X(MORE_ROWS) /* the body is free again, the claim has more rows */   \
 	X(DISCARD)   /* the claim has more rows, but sending is over */      \
@@ -79,6 +81,7 @@ const char *worker_state_text(enum worker_state s);
 const char *worker_event_text(enum worker_event e);
 
 struct bulk_item;
+struct bulk_error;
 
 struct worker {
 	struct relay *relay;
@@ -97,6 +100,7 @@ struct worker {
 	struct lane_plan plan;
 	struct batch *batch;
 	struct buf body;
+	struct buf merged;  // the request in flight, when it has updates; before that, what is asked for them
 	struct range range; // in flight
 	struct horizon horizon;
 	struct settlement settlement;
@@ -137,18 +141,30 @@ struct worker {
 void worker_dispatch(struct worker *w, enum worker_event on); // the last statement of every callback
 // What comes next in a batch, once a script ended or an answer was judged.
 enum worker_event worker_next(struct worker *w);
+bool worker_may_begin(const struct worker *w);     // another request: there is time for it, and nobody minds
 int64_t worker_patience_ms(const struct relay *r); // the server ends a claim after so long
 void worker_probe_unopposed(struct worker *w);     // the probe was answered, and there was no event to send
 
 // Actions (worker.c, worker_claim.c, worker_send.c).
 worker_action worker_act_connect, worker_act_retreat, worker_act_inspect, worker_act_rest, worker_act_check;
-worker_action worker_act_probe, worker_act_claim, worker_act_send, worker_act_resume, worker_act_settle;
+worker_action worker_act_probe, worker_act_claim, worker_act_send, worker_act_resume, worker_act_settle,
+	worker_act_read;
 worker_action worker_act_rollback, worker_act_sieve, worker_act_finish, worker_act_drop, worker_act_leave,
 	worker_act_wake, worker_act_look;
 
 // Translators: they fill fields and dispatch.
 bool worker_on_row(void *arg, int step, const struct pg_result *res, int row);
 void worker_on_reply(void *arg, const struct http_reply *reply);
+// The documents came, or did not.
+void worker_on_documents(struct worker *w, const struct http_reply *reply);
+// The documents of the range would take more memory than requests may, by those that were read before.
+bool worker_is_too_much_to_read(const struct worker *w);
+void worker_trim(struct worker *w); // gives back what a large event made its buffers grow to
+// Makes the request of a range none of whose updates needs a document of Elasticsearch, in w->merged. False: some event cannot be
+// sent; it is judged, and the others of the range come again.
+bool worker_merge(struct worker *w);
+// The whole exchange failed: Elasticsearch is away, or refuses everything.
+void worker_request_failed(struct worker *w, const struct http_reply *reply, const struct bulk_error *error);
 // One item of the answer; called back by bulk_decode.
 void worker_judge_item(void *arg, size_t position, const struct bulk_item *item);
 // When all of them are known: server errors, which the others explain.

@@ -35,6 +35,7 @@ struct tally {
 	int64_t fates[FATE_COUNT_];
 	int64_t sieved; // rows made dead because their mapping fails; not in `claimed`
 	int64_t requests;
+	int64_t unmoved; // of those that wait: no attempt was counted
 };
 // With the rows that the sieve found, so that the sum holds: their claim failed.
 static inline int64_t tally_claimed(const struct tally *t)
@@ -79,6 +80,8 @@ struct relay {
 	enum access access;
 	struct paused_indexes paused;
 	struct suspects suspects;
+	int64_t document_bytes; // that are read, on average; 0 = unknown
+	int64_t plain_reads_ms; // until then the server is not asked for vectors: see worker_read.c
 	// Parts:
 	struct worker *workers[WORKERS_MAX];
 	int worker_count;
@@ -146,10 +149,11 @@ void relay_sign_of_life(struct relay *r, bool denied);
 void relay_elasticsearch_denies(struct relay *r, const char *why);
 // A claim or settlement failed on the side of PostgreSQL.
 void relay_sql_failed(struct relay *r, const char *what, const struct err *e);
-void relay_index_works(struct relay *r, const char *index, size_t len, const struct circuit *was);
+void relay_index_works(struct relay *r, const char *index, const struct circuit *was);
 // An index whose wait is over gets its next events as a probe. They lie behind the bounds, so whoever claims at that moment must
 // have asked, or it takes what is younger first.
 void relay_probe_paused_indexes(struct relay *r, int64_t now_ms);
+const char *relay_paused_index(const char *name); // of the index itself
 // Whose events are gone is not paused any more.
 void relay_forget_idle_indexes(struct relay *r);
 // A claim met items that were refused for now (429), or none.

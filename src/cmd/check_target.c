@@ -35,8 +35,8 @@ static void need(struct elastic *es, const struct target *t, bool granted, bool 
 
 static json_t *question(const struct target *t)
 {
-	return json_pack("{s:[{s:[s],s:[s,s,s,s,s,s]}]}", "index", "names", t->index, "privileges", "index",
-			 "create", "create_doc", "delete", "auto_configure", "create_index");
+	return json_pack("{s:[{s:[s],s:[s,s,s,s,s,s,s]}]}", "index", "names", t->index, "privileges", "index",
+			 "create", "create_doc", "delete", "read", "auto_configure", "create_index");
 }
 
 void check_privileges(struct elastic *es, const struct target *t, bool exists)
@@ -48,7 +48,8 @@ void check_privileges(struct elastic *es, const struct target *t, bool exists)
 	auto_answer a = elastic_ask(es, "POST", "/_security/user/_has_privileges", text);
 	const json_t *granted = json_object_get(json_object_get(a.json, "index"), t->index);
 	bool deletes = (t->ops & 1 << OP_DELETE) && !tombstones;
-	bool indexes = (t->ops & 1 << OP_INDEX) || ((t->ops & 1 << OP_DELETE) && tombstones);
+	bool updates = t->ops & 1 << OP_UPDATE;
+	bool indexes = (t->ops & 1 << OP_INDEX) || updates || ((t->ops & 1 << OP_DELETE) && tombstones);
 	bool creates = t->ops & 1 << OP_CREATE;
 
 	json_decref(body);
@@ -58,6 +59,8 @@ void check_privileges(struct elastic *es, const struct target *t, bool exists)
 	}
 	if (indexes || !appends)
 		need(es, t, has(granted, "index"), indexes, "index");
+	if (updates) // what it is merged into
+		need(es, t, has(granted, "read"), true, "read");
 	if (creates || appends)
 		need(es, t, has(granted, "index") || has(granted, "create") || has(granted, "create_doc"),
 		     creates, "create_doc");

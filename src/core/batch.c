@@ -1,41 +1,16 @@
 // SPDX-License-Identifier: MIT
-#include "core/batch.h"
+#include "batch_inside.h"
 
 #include "base/mem.h"
 #include "base/parse.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
-// uthash would exit() when memory is gone; ours aborts like everything else.
-#define uthash_malloc(size) mem_calloc(1, size)
-#include <uthash.h>
-
 #define TRACE_MAX 256
-
-struct document {
-	UT_hash_handle hh;
-	int32_t last;    // its newest entry so far
-	int32_t carrier; // the entry that got bytes last; -1 = none
-	uint32_t index_len, id_len;
-	char text[]; // index name, NUL, document id
-};
-
-struct batch {
-	struct entry *entries;
-	size_t count, cap;
-	size_t *sent; // entries in body order
-	size_t sent_count, sent_cap;
-	struct range *ranges; // a stack: the next request is on top
-	size_t range_count, range_cap;
-	struct trouble *troubles;
-	size_t trouble_count, trouble_cap;
-	struct document *documents; // uthash
-	struct buf key;             // scratch for look-ups
-	size_t body_first;          // first entry of the body being built
-	size_t live_bytes;
-	size_t fates[FATE_COUNT_];
-};
+// So many parts are merged into one document before it is sent.
+#define PARTS_MAX 64
 
 // Index name (<= 255 bytes) and id (<= 512 bytes) passed row_check.
 #define KEY_MAX 1024
@@ -77,7 +52,8 @@ void batch_reset(struct batch *b)
 		free(b->troubles[i].type);
 		free(b->troubles[i].reason);
 	}
-	b->trouble_count = b->count = b->sent_count = b->range_count = b->body_first = b->live_bytes = 0;
+	b->trouble_count = b->count = b->sent_count = b->range_count = b->body_first = b->live_bytes =
+		b->updates = 0;
 	memset(b->fates, 0, sizeof(b->fates));
 }
 
@@ -126,15 +102,6 @@ const struct trouble *batch_trouble(const struct batch *b, size_t i)
 	return n < 0 ? NULL : &b->troubles[n];
 }
 
-// Makes room for one more element of an array that doubles.
-static void *grow(void *array, size_t count, size_t *cap, size_t size)
-{
-	if (count < *cap)
-		return array;
-	*cap = *cap ? *cap * 2 : 64;
-	return mem_realloc(array, *cap, size);
-}
-
 static struct document *find_document(struct batch *b, const struct row *row)
 {
 	struct document *d;
@@ -150,6 +117,7 @@ static struct document *find_document(struct batch *b, const struct row *row)
 	d = mem_calloc(1, sizeof(*d) + b->key.len);
 	memcpy(d->text, b->key.data, b->key.len);
 	d->last = d->carrier = -1;
+	d->whole_id = INT64_MIN;
 	d->index_len = (uint32_t)row->index.n;
 	d->id_len = (uint32_t)row->document_id.n;
 	HASH_ADD_KEYPTR(hh, b->documents, d->text, b->key.len, d);
@@ -168,11 +136,26 @@ static char *trace_of(struct slice text)
 	return mem_strndup(text.p, text.n);
 }
 
+// FNV-1a.
+static uint64_t hashed(uint64_t hash, struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		hash = (hash ^ (unsigned char)s.p[i]) * UINT64_C(0x100000001b3);
+	return (hash ^ 0xff) * UINT64_C(0x100000001b3); // no text has that byte
+}
+
+static uint64_t way_of(const struct row *row)
+{
+	if (row->routing.n == 0 && row->pipeline.n == 0)
+		return 0;
+	return hashed(hashed(UINT64_C(0xcbf29ce484222325), row->routing), row->pipeline);
+}
+
 static struct entry *new_entry(struct batch *b, const struct row *row)
 {
 	struct entry *e;
 
-	b->entries = grow(b->entries, b->count, &b->cap, sizeof(*b->entries));
+	b->entries = batch_grow(b->entries, b->count, &b->cap, sizeof(*b->entries));
 	e = &b->entries[b->count++];
 	*e = (struct entry){
 		.tid = row->tid,
@@ -183,6 +166,7 @@ static struct entry *new_entry(struct batch *b, const struct row *row)
 		.verdict = VERDICT_NONE,
 		.id = row->id,
 		.created_us = row->created_us,
+		.way = way_of(row),
 		.trace = trace_of(row->trace),
 	};
 	return e;
@@ -210,6 +194,64 @@ static bool is_accepted(const struct entry *e)
 	return e->verdict == VERDICT_DONE || e->verdict == VERDICT_SUPERSEDED;
 }
 
+// Is the newest event of the document in the body, so that an update can take it up?
+// The request has one routing and one pipeline for both.
+static bool may_carry(const struct batch *b, const struct document *d, uint64_t way)
+{
+	const struct entry *older = &b->entries[d->last];
+
+	return d->last == d->carrier && older->start < older->end && older->op != OP_CREATE &&
+	       older->parts < PARTS_MAX && older->way == way;
+}
+
+// An update must not pass what is older and was refused: that may come after all. What the claim has of it is in its chain.
+static bool is_behind(struct document *d, const struct row *row)
+{
+	if (!d->behind && row->is_behind && row->behind > d->whole_id &&
+	    !(d->refused && d->refused_id == row->behind)) {
+		d->behind = true;
+		d->older = row->behind;
+		d->older_wait_ms = row->behind_wait_ms;
+	}
+	return d->behind;
+}
+
+static void wait_behind(struct batch *b, size_t number, const struct row *row)
+{
+	struct entry *e = &b->entries[number];
+	char reason[128];
+
+	snprintf(reason, sizeof(reason),
+		 "event %lld of this document is not delivered yet, see `outboxd dead`",
+		 (long long)e->document->older);
+	e->behind = true;
+	e->older_wait_ms = e->document->older_wait_ms;
+	e->waited_ms = row->waited_ms;
+	batch_judge(b, number, VERDICT_ASIDE);
+	batch_set_trouble(b, number, 0, "waits_for_an_older_event", reason);
+}
+
+// What the document's later events of this claim have to know of this one.
+static void remember(struct document *d, const struct row *row, enum op op)
+{
+	if (is_full_document(op)) {
+		d->whole_id = row->id;
+		d->behind = false;
+	}
+	if (row->refused && op != OP_CREATE) { // what is behind that one was not asked for
+		d->refused = true;
+		d->refused_id = row->id;
+	}
+}
+
+const struct entry *batch_carried(const struct batch *b, size_t i)
+{
+	const struct document *d = b->entries[i].document;
+	const struct entry *older = d->carrier < 0 ? NULL : &b->entries[d->carrier];
+
+	return older && older->newer == (int32_t)i && older->start < older->end ? older : NULL;
+}
+
 size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_held)
 {
 	struct document *d = find_document(b, row);
@@ -217,18 +259,20 @@ size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_h
 	size_t number = b->count - 1;
 
 	e->op = op;
+	b->updates += op == OP_UPDATE;
 	e->refresh = row_refresh(row);
 	e->document = d;
-	*ret_held = false;
+	*ret_held = op == OP_UPDATE && is_behind(d, row);
 	if (d->last >= 0) {
 		struct entry *older = &b->entries[d->last];
 
-		if (is_full_document(op)) {
+		if (is_full_document(op) || (op == OP_UPDATE && !*ret_held && may_carry(b, d, e->way))) {
 			older->newer = (int32_t)number;
 			// Whoever wants to find the older one finds it in this one.
 			if (!is_accepted(older) && older->refresh > e->refresh)
 				e->refresh = older->refresh;
-			drop_bytes(b, d->carrier);
+			if (op != OP_UPDATE) // that one takes them up first
+				drop_bytes(b, d->carrier);
 		} else if (!is_accepted(older)) {
 			// A full document that follows settles the whole chain.
 			older->newer = (int32_t)number;
@@ -236,6 +280,9 @@ size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_h
 		}
 	}
 	d->last = (int32_t)number;
+	if (op == OP_UPDATE && d->behind)
+		wait_behind(b, number, row);
+	remember(d, row, op);
 	return number;
 }
 
@@ -261,161 +308,30 @@ size_t batch_add_refused(struct batch *b, const struct row *row, const struct re
 
 void batch_set_bytes(struct batch *b, size_t i, size_t start, size_t end)
 {
+	struct entry *e = &b->entries[i];
+	const struct entry *carried = e->op == OP_UPDATE ? batch_carried(b, i) : NULL;
+
 	assert(i + 1 == b->count && start < end);
-	b->entries[i].document->carrier = (int32_t)i;
-	b->entries[i].start = start;
-	b->entries[i].end = end;
+	e->parts = (uint16_t)(carried ? carried->parts + 1 : 1);
+	e->based = carried && (carried->op != OP_UPDATE || carried->based);
+	drop_bytes(b, e->document->carrier);
+	e->document->carrier = (int32_t)i;
+	e->start = start;
+	e->end = end;
 	b->live_bytes += end - start;
-}
-
-size_t batch_live_bytes(const struct batch *b)
-{
-	return b->live_bytes;
-}
-
-void batch_compact(struct batch *b, struct buf *body)
-{
-	size_t to = 0;
-
-	if (body->len == b->live_bytes)
-		return;
-	for (size_t i = b->body_first; i < b->count; i++) {
-		struct entry *e = &b->entries[i];
-		size_t len = e->end - e->start;
-
-		if (len == 0)
-			continue;
-		if (e->start != to)
-			memmove(body->data + to, body->data + e->start, len);
-		e->start = to;
-		to = e->end = to + len;
-	}
-	buf_truncate(body, to);
-}
-
-static void push_range(struct batch *b, size_t from, size_t to)
-{
-	b->ranges = grow(b->ranges, b->range_count, &b->range_cap, sizeof(*b->ranges));
-	b->ranges[b->range_count++] = (struct range){ from, to };
-}
-
-// The stack's top must be the first request: requests of one claim go out in the order of their events.
-static void reverse_ranges(struct batch *b)
-{
-	for (size_t i = 0, j = b->range_count; i + 1 < j; i++) {
-		struct range swap = b->ranges[i];
-
-		j--;
-		b->ranges[i] = b->ranges[j];
-		b->ranges[j] = swap;
-	}
-}
-
-void batch_seal(struct batch *b, struct buf *body, size_t max_bytes)
-{
-	size_t from = 0, bytes = 0;
-
-	assert(b->range_count == 0);
-	batch_compact(b, body);
-	b->sent_count = 0;
-	for (size_t i = b->body_first; i < b->count; i++) {
-		size_t len = b->entries[i].end - b->entries[i].start;
-
-		if (len == 0)
-			continue;
-		if (bytes > 0 && bytes + len > max_bytes) {
-			push_range(b, from, b->sent_count);
-			from = b->sent_count;
-			bytes = 0;
-		}
-		b->sent = grow(b->sent, b->sent_count, &b->sent_cap, sizeof(*b->sent));
-		b->sent[b->sent_count++] = i;
-		bytes += len;
-	}
-	if (b->sent_count > from)
-		push_range(b, from, b->sent_count);
-	reverse_ranges(b);
-}
-
-bool batch_has_next(const struct batch *b)
-{
-	return b->range_count > 0;
-}
-
-bool batch_next(struct batch *b, struct range *ret_range)
-{
-	if (b->range_count == 0)
-		return false;
-	*ret_range = b->ranges[--b->range_count];
-	return true;
-}
-
-void batch_split(struct batch *b, const struct range *range)
-{
-	size_t middle = range->from + (range->to - range->from) / 2;
-
-	assert(range->to - range->from > 1);
-	push_range(b, middle, range->to);
-	push_range(b, range->from, middle);
-}
-
-void batch_solo(struct batch *b, const struct range *range, size_t position)
-{
-	push_range(b, range->from + position, range->from + position + 1);
-}
-
-void batch_drop_ranges(struct batch *b)
-{
-	b->range_count = 0;
-}
-
-void batch_body_sent(struct batch *b)
-{
-	for (size_t i = b->body_first; i < b->count; i++)
-		b->entries[i].start = b->entries[i].end = 0;
-	b->body_first = b->count;
-	b->live_bytes = 0;
-	b->sent_count = 0;
-	b->range_count = 0;
-}
-
-size_t batch_sent_entry(const struct batch *b, const struct range *range, size_t position)
-{
-	assert(range->from + position < range->to && range->to <= b->sent_count);
-	return b->sent[range->from + position];
-}
-
-void batch_range_bytes(const struct batch *b, const struct range *range, size_t *ret_start, size_t *ret_end)
-{
-	*ret_start = b->entries[b->sent[range->from]].start;
-	*ret_end = b->entries[b->sent[range->to - 1]].end;
-}
-
-const char *batch_range_trace(const struct batch *b, const struct range *range)
-{
-	for (size_t i = range->from; i < range->to; i++) {
-		if (b->entries[b->sent[i]].trace)
-			return b->entries[b->sent[i]].trace;
-	}
-	return NULL;
-}
-
-enum refresh batch_range_refresh(const struct batch *b, const struct range *range)
-{
-	enum refresh strongest = REFRESH_NO;
-
-	for (size_t i = range->from; i < range->to; i++) {
-		enum refresh wanted = b->entries[b->sent[i]].refresh;
-
-		strongest = wanted > strongest ? wanted : strongest;
-	}
-	return strongest;
 }
 
 void batch_judge(struct batch *b, size_t i, enum verdict v)
 {
 	assert(i < b->count);
 	b->entries[i].verdict = v;
+}
+
+enum verdict batch_blame(const struct batch *b, size_t i, enum verdict v)
+{
+	bool blames = v == VERDICT_DEAD || v == VERDICT_ATTEMPT;
+
+	return blames && b->entries[i].op == OP_UPDATE && b->entries[i].parts > 1 ? VERDICT_ASIDE : v;
 }
 
 void batch_set_answered(struct batch *b, size_t i, int64_t at_us)
@@ -435,7 +351,7 @@ void batch_set_trouble(struct batch *b, size_t i, int status, const char *type, 
 	struct trouble *t;
 
 	assert(i < b->count && b->entries[i].trouble < 0);
-	b->troubles = grow(b->troubles, b->trouble_count, &b->trouble_cap, sizeof(*b->troubles));
+	b->troubles = batch_grow(b->troubles, b->trouble_count, &b->trouble_cap, sizeof(*b->troubles));
 	t = &b->troubles[b->trouble_count];
 	*t = (struct trouble){
 		.status = status,
@@ -476,6 +392,7 @@ static enum fate own_fate(const struct entry *e, int64_t max_attempts)
 void batch_resolve(struct batch *b, int64_t max_attempts)
 {
 	memset(b->fates, 0, sizeof(b->fates));
+	b->uncounted = 0;
 	// From the youngest to the oldest, so that a chain of replacements is known from its end.
 	for (size_t i = b->count; i-- > 0;) {
 		struct entry *e = &b->entries[i];
@@ -485,7 +402,13 @@ void batch_resolve(struct batch *b, int64_t max_attempts)
 		if (e->fate != FATE_DELIVERED && (newer == FATE_DELIVERED || newer == FATE_SUPERSEDED))
 			e->fate = FATE_SUPERSEDED;
 		b->fates[e->fate]++;
+		b->uncounted += e->fate == FATE_WAITING && e->verdict != VERDICT_ATTEMPT;
 	}
+}
+
+size_t batch_uncounted(const struct batch *b)
+{
+	return b->uncounted;
 }
 
 size_t batch_fates(const struct batch *b, enum fate f)

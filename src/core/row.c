@@ -2,6 +2,7 @@
 #include "core/row.h"
 
 #include "base/attr.h"
+#include "core/json_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@ const char *op_name(enum op op)
 		return "create";
 	case OP_DELETE:
 		return "delete";
+	case OP_UPDATE:
+		return "update";
 	}
 	return "?";
 }
@@ -138,7 +141,7 @@ static bool check_id(struct slice s, struct refusal *ret)
 
 static bool read_op(const struct row *row, enum op *ret_op, struct refusal *ret)
 {
-	static const enum op ops[] = { OP_INDEX, OP_CREATE, OP_DELETE };
+	static const enum op ops[] = { OP_INDEX, OP_CREATE, OP_DELETE, OP_UPDATE };
 
 	if (!row->operation.p) {
 		*ret_op = row->document.p ? OP_INDEX : OP_DELETE;
@@ -150,22 +153,25 @@ static bool read_op(const struct row *row, enum op *ret_op, struct refusal *ret)
 			return true;
 		}
 	}
-	return refuse(ret, bad_action, "the operation is none of index, create, delete");
+	return refuse(ret, bad_action, "the operation is none of index, create, update, delete");
 }
 
-// What follows the first brace is the server's to judge: it would fail this row only.
-static bool check_document(struct slice s, struct refusal *ret)
+// What follows the first brace of a whole document is the server's to judge: it would fail this row only. A part must be understood
+// here, or nothing could be merged.
+static bool check_document(struct slice s, enum op op, struct refusal *ret)
 {
 	size_t i = 0;
 
 	if (!s.p)
-		return refuse(ret, bad_document, "create needs a document, it is NULL");
+		return refuse(ret, bad_document, "%s needs a document, it is NULL", op_name(op));
 	while (i < s.n && s.p[i] && strchr(" \t\r\n", s.p[i]))
 		i++;
 	if (i == s.n)
 		return refuse(ret, bad_document, "the document is empty");
 	if (s.p[i] != '{')
 		return refuse(ret, bad_document, "the document is not a JSON object");
+	if (op == OP_UPDATE && !json_is_text_of_object(s, JSON_DOCUMENT_DEPTH))
+		return refuse(ret, bad_document, "the part that is to be merged is not valid JSON");
 	return true;
 }
 
@@ -223,7 +229,7 @@ bool row_check(const struct row *row, enum op *ret_op, struct refusal *ret_refus
 		return refuse(ret_refusal, bad_action, "the routing is not valid UTF-8");
 	if (!is_utf8(row->pipeline))
 		return refuse(ret_refusal, bad_action, "the pipeline is not valid UTF-8");
-	if (op != OP_DELETE && !check_document(row->document, ret_refusal))
+	if (op != OP_DELETE && !check_document(row->document, op, ret_refusal))
 		return false;
 	if (!read_refresh(row->refresh, &refresh))
 		return refuse(ret_refusal, bad_action, "the refresh is none of wait_for, true, false, NULL");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "es/bulk.h"
 
+#include "core/merge.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -113,12 +115,14 @@ static size_t put_version(char *out, int64_t version)
 	return (size_t)(to - out);
 }
 
-static void make_line(struct line *line, const struct row *row, enum op op, bool tombstone)
+__attribute__((always_inline)) static inline void make_line(struct line *line, const struct row *row,
+							    enum op op, bool tombstone)
 {
 	static const struct slice starts[] = {
 		[OP_INDEX] = LITERAL("{\"index\":{\"_index\":\""),
 		[OP_CREATE] = LITERAL("{\"create\":{\"_index\":\""),
 		[OP_DELETE] = LITERAL("{\"delete\":{\"_index\":\""),
+		[OP_UPDATE] = LITERAL("{\"index\":{\"_index\":\""),
 	};
 
 	line->count = 0;
@@ -135,7 +139,7 @@ static void make_line(struct line *line, const struct row *row, enum op op, bool
 		line->version_bytes = put_version(line->version, row->version);
 }
 
-static char *put_line(char *to, const struct line *line)
+__attribute__((always_inline)) static inline char *put_line(char *to, const struct line *line)
 {
 	for (size_t i = 0; i < line->count; i++) {
 		const struct member *m = &line->members[i];
@@ -150,7 +154,7 @@ static char *put_line(char *to, const struct line *line)
 
 // A raw newline would end the line, and with it the request: in valid JSON it can only stand between tokens.
 // A carriage return is white space to the server as well and may stay.
-static char *put_document(char *to, struct slice document)
+__attribute__((always_inline)) static inline char *put_document(char *to, struct slice document)
 {
 	char *end = put(to, document.p, document.n);
 
@@ -160,23 +164,98 @@ static char *put_document(char *to, struct slice document)
 	return end;
 }
 
-bool bulk_append(struct buf *body, const struct row *row, enum op op, bool tombstone)
+// `document`.p NULL = it has none. Inlined, for a call more for each event can be measured.
+__attribute__((always_inline)) static inline bool append(struct buf *body, const struct line *line,
+							 size_t from, size_t to, struct slice document)
 {
-	struct slice document = op == OP_DELETE ? SLICE("{\"deleted\":true}") : row->document;
-	bool has_document = op != OP_DELETE || tombstone;
-	struct line line;
-	size_t bytes;
-	char *to;
+	size_t bytes = line->bytes + line->version_bytes + strlen("}}\n") + (to - from) +
+		       (document.p ? document.n + 1 : 0);
+	char *at;
 
-	make_line(&line, row, op, tombstone);
-	bytes = line.bytes + line.version_bytes + strlen("}}\n") + (has_document ? document.n + 1 : 0);
 	if (body->full || bytes > body->max - body->len || !buf_reserve(body, bytes))
 		return false;
-	to = put_line(body->data + body->len, &line);
-	if (has_document)
-		to = put_document(to, document);
-	assert(to == body->data + body->len + bytes);
+	at = put_line(body->data + body->len, line);
+	at = put(at, body->data + from, to - from);
+	if (document.p)
+		at = put_document(at, document);
+	assert(at == body->data + body->len + bytes);
 	body->len += bytes;
-	*to = '\0';
+	*at = '\0';
 	return true;
+}
+
+bool bulk_append(struct buf *body, const struct row *row, enum op op, bool tombstone)
+{
+	struct line line;
+
+	make_line(&line, row, op, tombstone);
+	return append(body, &line, 0, 0,
+		      op != OP_DELETE ? row->document
+		      : tombstone     ? SLICE("{\"deleted\":true}")
+				      : (struct slice){ NULL, 0 });
+}
+
+bool bulk_append_part(struct buf *body, const struct row *row, size_t from, size_t to)
+{
+	struct line line;
+
+	make_line(&line, row, OP_UPDATE, false);
+	return append(body, &line, from, to, row->document);
+}
+
+size_t bulk_below_action(const char *event, size_t len)
+{
+	const char *end = memchr(event, '\n', len);
+
+	return end ? (size_t)(end + 1 - event) : len;
+}
+
+// In the order of make_line; a quote within a text is escaped, so these can only be the members.
+struct slice bulk_target(struct slice event)
+{
+	static const char *const after[] = { ",\"pipeline\":\"", ",\"version\":" };
+	const char *begin = event.p + strlen("{\"index\":{");
+	const char *end = event.p + bulk_below_action(event.p, event.n);
+
+	for (size_t i = 0; i < array_len(after); i++) {
+		const char *found = memmem(begin, (size_t)(end - begin), after[i], strlen(after[i]));
+
+		end = found ? found : end;
+	}
+	return (struct slice){ begin, (size_t)(end - begin) };
+}
+
+static struct slice take_line(struct slice *lines)
+{
+	struct slice line = { lines->p, bulk_below_action(lines->p, lines->n) };
+
+	lines->p += line.n;
+	lines->n -= line.n;
+	line.n--; // its newline
+	return line;
+}
+
+bool bulk_merge(struct buf *to, struct slice event, struct slice document, bool based)
+{
+	size_t head = bulk_below_action(event.p, event.n);
+	struct slice lines = { event.p + head, event.n - head }, whole = based ? take_line(&lines) : document;
+	struct buf made[2];
+	bool ok = true;
+
+	buf_init(&made[0], to->max);
+	buf_init(&made[1], to->max);
+	for (int i = 0; ok && lines.n > 0; i = !i) {
+		buf_clear(&made[i]);
+		ok = merge_object(whole, take_line(&lines), &made[i]);
+		whole = (struct slice){ made[i].data, made[i].len };
+	}
+	ok = ok && head + whole.n + 1 <= to->max - to->len;
+	if (ok) {
+		buf_add(to, event.p, head);
+		buf_add(to, whole.p, whole.n);
+		buf_addc(to, '\n');
+	}
+	buf_done(&made[0]);
+	buf_done(&made[1]);
+	return ok;
 }

@@ -3,8 +3,6 @@
 
 #include <stdio.h>
 
-#define ANSWER_MAX ((size_t)64 * 1024 * 1024)
-
 struct http_settings http_settings_of(const struct config *c, const char *version)
 {
 	struct http_settings settings = {
@@ -22,7 +20,7 @@ struct http_settings http_settings_of(const struct config *c, const char *versio
 		.aws_serverless = c->elasticsearch_aws_service == AWS_AOSS,
 		.gzip = c->elasticsearch_compression == COMPRESSION_GZIP,
 		.timeout_ms = c->elasticsearch_timeout,
-		.answer_max = ANSWER_MAX,
+		.answer_max = HTTP_ANSWER_MAX,
 	};
 
 	snprintf(settings.user_agent, sizeof(settings.user_agent), "outboxd/%s", version);

@@ -16,6 +16,7 @@
 struct outbox {
 	struct mapping mapping;
 	int64_t retry_base_ms, retry_cap_ms, keep_ms;
+	bool updates; // events may be parts of documents: presets have none
 	char *begin, *settings, *lanes, *savepoint, *claim, *settle, *settle_delete, *conflicts, *park, *hold,
 		*supersede, *sieve;
 	char *inspect, *highest, *left, *purge;
@@ -78,7 +79,12 @@ struct outbox *outbox_new(const struct config *config, struct err *e)
 	o->keep_ms = config->retention_keep;
 
 	auto_free char *older = mapping_expand(&o->mapping, sql_query_older, NULL);
-	const struct blank blanks[] = { { "older", older } };
+	o->updates = *config->outbox_operation;
+	// Planning the look for what is older costs more than all the rest of the statement.
+	auto_free char *behind = mapping_expand(
+		&o->mapping,
+		o->updates ? sql_query_behind : "SELECT NULL::bigint AS id, NULL::bigint AS wait_ms", NULL);
+	const struct blank blanks[] = { { "older", older }, { "behind", behind } };
 
 	for (size_t i = 0; i < array_len(texts); i++)
 		*text_at(o, i) = mapping_fill(&o->mapping, texts[i].sql, blanks, array_len(blanks));
@@ -208,8 +214,8 @@ uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_dr
 	return lanes;
 }
 
-void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, bool *ret_parked,
-		     int64_t *ret_xmax)
+void outbox_read_row(const struct outbox *o, const struct pg_result *res, int row, struct row *ret_row,
+		     bool *ret_parked, int64_t *ret_xmax)
 {
 	*ret_row = (struct row){
 		.tid = value_get_tid(res, row, 0),
@@ -228,8 +234,17 @@ void outbox_read_row(const struct pg_result *res, int row, struct row *ret_row, 
 		.trace = value_get_text(res, row, 12),
 		.refresh = value_get_text(res, row, 13),
 	};
-	*ret_parked = value_get_bool(res, row, 14);
-	*ret_xmax = value_get_int(res, row, 15);
+	*ret_parked = value_get_bool(res, row, 15);
+	*ret_xmax = value_get_int(res, row, 16);
+	if (!o->updates)
+		return;
+	ret_row->refused = !value_is_null(res, row, 14);
+	ret_row->waited_ms = ret_row->refused ? value_get_int(res, row, 14) : 0;
+	ret_row->is_behind = !value_is_null(res, row, 17);
+	if (!ret_row->is_behind)
+		return;
+	ret_row->behind = value_get_int(res, row, 17);
+	ret_row->behind_wait_ms = value_is_null(res, row, 18) ? -1 : value_get_int(res, row, 18);
 }
 
 int64_t outbox_read_held(const struct pg_result *res, int row)

@@ -11,6 +11,9 @@
 
 // What waits without blame waits for somebody to raise the sequence, or for others to be tried before it: so long at least.
 #define OTHERS_FIRST_MS 3000
+// An event that waits for an older one of its document looks again after so long.
+#define BEHIND_DUE_MS 200
+#define BEHIND_DEAD_MS 300000
 
 static bool is_marked(const struct batch *b, const struct entry *e)
 {
@@ -79,6 +82,29 @@ static json_t *tid_text(const struct entry *e)
 	return json_string(tid);
 }
 
+static int64_t others_first(const struct retry_pace *pace)
+{
+	return pace->cap_ms > OTHERS_FIRST_MS ? pace->cap_ms : OTHERS_FIRST_MS;
+}
+
+static int64_t between(int64_t low, int64_t n, int64_t high)
+{
+	return n < low ? low : n > high ? high : n;
+}
+
+// With the older one, when that is to be tried again; soon, when that is due and was not claimed; ever less often behind a dead one,
+// behind which there can be any number.
+static int64_t wait_behind(const struct entry *e, const struct retry_pace *pace)
+{
+	int64_t first = others_first(pace), last = first > BEHIND_DEAD_MS ? first : BEHIND_DEAD_MS;
+
+	if (e->older_wait_ms > 0)
+		return between(1, e->older_wait_ms, last);
+	if (e->older_wait_ms == 0)
+		return between(BEHIND_DUE_MS, 2 * e->waited_ms, first);
+	return between(first, 2 * e->waited_ms, last);
+}
+
 static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_pace *pace)
 {
 	const struct entry *e = batch_entry(b, i);
@@ -86,11 +112,11 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 	json_t *wait = json_null(), *error = json_object(), *row = json_object();
 	bool counted = e->verdict != VERDICT_FUTURE && e->verdict != VERDICT_ASIDE;
 
-	if (e->fate == FATE_WAITING && !counted)
-		wait = json_integer(e->verdict == VERDICT_FUTURE || pace->cap_ms > OTHERS_FIRST_MS
-					    ? pace->cap_ms
-					    : OTHERS_FIRST_MS);
-	else if (e->fate == FATE_WAITING && t && t->status >= 500)
+	if (e->fate == FATE_WAITING && e->behind)
+		wait = json_integer(wait_behind(e, pace));
+	else if (e->fate == FATE_WAITING && e->verdict == VERDICT_ASIDE)
+		wait = json_integer(others_first(pace));
+	else if (e->fate == FATE_WAITING && (!counted || (t && t->status >= 500)))
 		wait = json_integer(pace->cap_ms); // if it is the server after all, it shall have time
 	else if (e->fate == FATE_WAITING)
 		wait = json_integer(backoff_after(pace->base_ms, pace->cap_ms, e->attempts, pace->rng));
@@ -99,6 +125,8 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 		json_object_set_new(error, "reason", prose(t->reason));
 		json_object_set_new(error, "status", t->status ? json_integer(t->status) : json_null());
 	}
+	if (e->behind && !json_is_null(wait))
+		json_object_set(error, "wait_ms", wait);
 	json_object_set_new(error, "attempt", json_integer((json_int_t)e->attempts + 1));
 	if (e->trace)
 		json_object_set_new(error, "trace", json_string(e->trace));
@@ -125,7 +153,6 @@ char *settle_troubles(const struct batch *b, const struct retry_pace *pace)
 	return out ? out : mem_strdup("[]");
 }
 
-// Only the youngest accepted event of a document tells up to where it is settled.
 static bool has_marked_newer(const struct batch *b, const struct entry *e)
 {
 	return e->newer >= 0 && is_marked(b, batch_entry(b, (size_t)e->newer));
@@ -174,6 +201,25 @@ char *settle_conflicts(const struct batch *b, struct buf *ret_tids)
 	return out;
 }
 
+// A part, or what was only new, says nothing of what is older.
+static bool is_whole(const struct entry *e)
+{
+	return e->op == OP_INDEX || e->op == OP_DELETE;
+}
+
+// Is it the newest whole document that was accepted? That settles what is older than itself.
+static bool is_newest_whole(const struct batch *b, const struct entry *e)
+{
+	if (!is_marked(b, e) || !is_whole(e))
+		return false;
+	while (has_marked_newer(b, e)) {
+		e = batch_entry(b, (size_t)e->newer);
+		if (is_whole(e))
+			return false;
+	}
+	return true;
+}
+
 char *settle_keys(const struct batch *b)
 {
 	json_t *list = json_array();
@@ -182,7 +228,7 @@ char *settle_keys(const struct batch *b)
 	for (size_t i = 0; i < batch_count(b); i++) {
 		const struct entry *e = batch_entry(b, i);
 
-		if (!is_marked(b, e) || has_marked_newer(b, e) || e->op == OP_CREATE)
+		if (!is_newest_whole(b, e))
 			continue;
 		json_t *key = json_object();
 

@@ -229,7 +229,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
-	int64_t moved = tally_claimed(&r->tally) - r->tally.fates[FATE_RETURNED];
+	int64_t moved = tally_claimed(&r->tally) - r->tally.fates[FATE_RETURNED] - r->tally.unmoved;
 
 	if (moved != r->moved) {
 		r->moved = moved;

@@ -286,6 +286,16 @@ void relay_sieved(struct relay *r, int64_t rows)
 	relay_sql_failed(r, "sieve", &e);
 }
 
+static bool is_for_reading(const char *name)
+{
+	return strncmp(name, PAUSED_FOR_READING, strlen(PAUSED_FOR_READING)) == 0;
+}
+
+const char *relay_paused_index(const char *name)
+{
+	return is_for_reading(name) ? name + strlen(PAUSED_FOR_READING) : name;
+}
+
 bool relay_index_at_fault(struct relay *r, const char *index, const char *type, const char *reason)
 {
 	if (paused_is_full(&r->paused, index))
@@ -294,21 +304,21 @@ bool relay_index_at_fault(struct relay *r, const char *index, const char *type, 
 		       &r->rng)) {
 		char what[256];
 
-		snprintf(what, sizeof(what), "%s: %s", index, type);
+		snprintf(what, sizeof(what), "%s: %s", relay_paused_index(index), type);
 		health_trouble(r, TROUBLE_INDEX, "index_paused", what);
-		log_warn("index_paused", kv_str("index", index), kv_str("type", type),
+		log_warn("index_paused", kv_str("index", relay_paused_index(index)), kv_str("type", type),
 			 kv_str("reason", reason),
-			 kv_str("then", "its events stay pending, it is tried again from time to time"));
+			 kv_str("then",
+				is_for_reading(index)
+					? "its updates stay pending, it is read again from time to time"
+					: "its events stay pending, it is tried again from time to time"));
 	}
 	return true;
 }
 
-void relay_index_works(struct relay *r, const char *index, size_t len, const struct circuit *was)
+void relay_index_works(struct relay *r, const char *index, const struct circuit *was)
 {
-	char name[256];
-
-	snprintf(name, sizeof(name), "%.*s", (int)len, index);
-	log_info("index_resumed", kv_str("index", name),
+	log_info("index_resumed", kv_str("index", relay_paused_index(index)),
 		 kv_int("seconds", (clock_boot_ms() - was->opened_ms) / 1000),
 		 kv_int("failures", was->failures));
 	lanes_forget_bounds(&r->lanes);
@@ -320,7 +330,7 @@ void relay_forget_idle_indexes(struct relay *r)
 	char *name = paused_take_idle(&r->paused, clock_boot_ms(), INDEX_IDLE_MS);
 
 	if (name)
-		log_info("index_resumed", kv_str("index", name),
+		log_info("index_resumed", kv_str("index", relay_paused_index(name)),
 			 kv_str("reason", "nothing of it was left to try"));
 	free(name);
 }

@@ -90,9 +90,10 @@ static json_t *paused_indexes(const struct relay *r)
 	for (int i = 0; i < r->paused.count; i++) {
 		const struct paused_index *p = &r->paused.item[i];
 
-		json_array_append_new(list, json_pack("{s:o, s:o, s:f}", "index", text(p->name), "reason",
-						      text(p->why), "since_seconds",
-						      seconds_since(p->circuit.opened_ms)));
+		json_array_append_new(list,
+				      json_pack("{s:o, s:o, s:f}", "index", text(relay_paused_index(p->name)),
+						"reason", text(p->why), "since_seconds",
+						seconds_since(p->circuit.opened_ms)));
 	}
 	return list;
 }

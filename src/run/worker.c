@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Life of a worker and its dispatch; the transitions are rows in worker_rules.c:
 //
-//   OFFLINE -> CONNECTING -> INSPECTING -> IDLE -> CLAIMING <-> SENDING -> SETTLING -> IDLE
+//   OFFLINE -> CONNECTING -> INSPECTING -> IDLE -> CLAIMING <-> SENDING -> SETTLING -> IDLE (READING before SENDING: updates)
 #include "run/worker.h"
 
 #include "base/log.h"
@@ -211,6 +211,7 @@ static void on_done(void *arg, const struct script_result *result)
 	case W_CONNECTING:
 	case W_IDLE:
 	case W_PROBING:
+	case W_READING:
 	case W_SENDING:
 	case W_STATE_COUNT_:
 		break;
@@ -236,6 +237,7 @@ struct worker *worker_new(struct relay *r, int number)
 	w->call = http_call_new(r->http, worker_on_reply, w);
 	w->batch = batch_new();
 	buf_init(&w->body, BODY_MAX);
+	buf_init(&w->merged, BODY_MAX);
 	w->reconnect = (struct backoff){ .base_ms = r->config->retry_base,
 					 .cap_ms = relay_reconnect_cap_ms(r) };
 	ev_init(&w->timer, on_timer);
@@ -252,6 +254,7 @@ void worker_free(struct worker *w)
 	conn_free(w->conn);
 	batch_free(w->batch);
 	buf_done(&w->body);
+	buf_done(&w->merged);
 	free(w);
 }
 

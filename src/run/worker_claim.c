@@ -4,6 +4,8 @@
 #include "es/bulk.h"
 #include "run/machine.h"
 
+#include <stdio.h>
+
 static int64_t share_of_lanes(const struct relay *r)
 {
 	return r->pace.hungry ? (LANES + r->pace.workers - 1) / r->pace.workers : LANES;
@@ -85,10 +87,28 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 	relay_kick(w->relay);
 }
 
+// *ret_carried: so many of its bytes were in the body before.
+static bool append(struct worker *w, size_t number, const struct row *row, enum op op, size_t *ret_carried)
+{
+	const struct entry *older = op == OP_UPDATE ? batch_carried(w->batch, number) : NULL;
+	size_t from = 0, to = 0;
+
+	*ret_carried = 0;
+	if (op != OP_UPDATE)
+		return bulk_append(&w->body, row, op, w->relay->config->outbox_deletes == DELETES_TOMBSTONE);
+	// What a delete leaves is nothing, whatever it is sent as.
+	if (older && older->op != OP_DELETE) {
+		to = older->end;
+		from = older->start + bulk_below_action(w->body.data + older->start, to - older->start);
+	}
+	*ret_carried = to - from;
+	return bulk_append_part(&w->body, row, from, to);
+}
+
 // False = the body is full.
 static bool take_row(struct worker *w, const struct row *row)
 {
-	size_t limit = (size_t)w->relay->pace.bytes, start = w->body.len, number;
+	size_t limit = (size_t)w->relay->pace.bytes, start = w->body.len, number, carried;
 	struct refusal why = { .type = "document_too_large",
 			       .reason = "larger than 256 MB with its action line" };
 	bool held;
@@ -101,13 +121,13 @@ static bool take_row(struct worker *w, const struct row *row)
 	number = batch_add(w->batch, row, op, &held);
 	if (held)
 		return true;
-	if (!bulk_append(&w->body, row, op, w->relay->config->outbox_deletes == DELETES_TOMBSTONE)) {
+	if (!append(w, number, row, op, &carried)) {
 		batch_judge(w->batch, number, VERDICT_DEAD);
 		batch_set_trouble(w->batch, number, 0, why.type, why.reason);
 		return true;
 	}
 	batch_set_bytes(w->batch, number, start, w->body.len);
-	w->bytes += (int64_t)(w->body.len - start);
+	w->bytes += (int64_t)(w->body.len - start) - (int64_t)carried;
 	if (w->body.len > 2 * limit)
 		batch_compact(w->batch, &w->body);
 	return batch_live_bytes(w->batch) < limit;
@@ -118,7 +138,7 @@ static bool claim_row(struct worker *w, const struct pg_result *res, int n)
 	struct row row;
 	bool parked;
 
-	outbox_read_row(res, n, &row, &parked, &w->horizon.xmax);
+	outbox_read_row(w->relay->outbox, res, n, &row, &parked, &w->horizon.xmax);
 	w->parked = w->parked || parked;
 	w->rows++;
 	lanes_row(&w->relay->lanes, row.lane, row.id);
@@ -197,6 +217,7 @@ static void count(struct worker *w, bool committed)
 	struct tally *t = &w->relay->tally;
 
 	t->claimed += w->rows;
+	t->unmoved += committed ? (int64_t)batch_uncounted(w->batch) : 0;
 	t->fates[FATE_RETURNED] += committed ? w->discarded : w->rows;
 	for (int f = 0; f < FATE_COUNT_ && committed; f++)
 		t->fates[f] += (int64_t)batch_fates(w->batch, (enum fate)f);
@@ -265,5 +286,5 @@ void worker_claim_ended(struct worker *w, bool committed)
 	else if (w->heard)
 		relay_items_taken(r);
 	batch_reset(w->batch);
-	buf_trim(&w->body, (size_t)r->pace.limits.bytes_max * 2);
+	worker_trim(w);
 }

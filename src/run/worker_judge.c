@@ -11,28 +11,42 @@
 // An answer that took so long waited for a shard.
 #define LONG_US 1000000
 
+// Its name among the paused ones: what cannot be read and what cannot be written are two things.
+static int paused_name(char *out, size_t cap, bool reading, struct slice index)
+{
+	return snprintf(out, cap, "%s%.*s", reading ? PAUSED_FOR_READING : "", (int)index.n, index.p);
+}
+
 // When there is no room left to wait for each index on its own, all wait for a moment.
 void worker_index_fault(struct worker *w, size_t entry, const char *type, const char *reason)
 {
-	struct slice index = batch_index(w->batch, entry);
-	char name[256];
+	char name[PAUSED_NAME_MAX];
 
-	snprintf(name, sizeof(name), "%.*s", (int)index.n, index.p);
+	(void)paused_name(name, sizeof(name), w->state == W_READING, batch_index(w->batch, entry));
 	if (!relay_index_at_fault(w->relay, name, type, reason))
 		w->impatient = true;
+}
+
+static void resume(struct worker *w, bool reading, struct slice index)
+{
+	char name[PAUSED_NAME_MAX];
+	int n = paused_name(name, sizeof(name), reading, index);
+	struct circuit was;
+
+	if (paused_remove(&w->relay->paused, name, (size_t)n, &was))
+		relay_index_works(w->relay, name, &was);
 }
 
 static void index_works(struct worker *w, size_t entry)
 {
 	struct slice index = batch_index(w->batch, entry);
-	struct circuit was;
 
 	// A delete goes through no pipeline, so it says nothing of documents that do.
 	if (w->relay->suspects.waiting > 0 && batch_entry(w->batch, entry)->op != OP_DELETE)
 		suspects_index_works(&w->relay->suspects, index);
-	if (!paused_remove(&w->relay->paused, index.p, index.n, &was))
-		return;
-	relay_index_works(w->relay, index.p, index.n, &was);
+	resume(w, false, index);
+	if (entry_is_read(batch_entry(w->batch, entry)))
+		resume(w, true, index);
 }
 
 // "Something newer is there" is only believed of a version that this table did draw; whether it drew it for this document
@@ -72,6 +86,7 @@ void worker_judge_item(void *arg, size_t position, const struct bulk_item *item)
 	}
 	if (j.verdict == VERDICT_SUPERSEDED && is_from_the_future(w, entry, item->reason))
 		j.verdict = VERDICT_FUTURE;
+	j.verdict = batch_blame(w->batch, entry, j.verdict);
 	batch_judge(w->batch, entry, j.verdict);
 	if (j.verdict == VERDICT_DONE || j.verdict == VERDICT_SUPERSEDED) {
 		w->accepted_any = true;
@@ -80,7 +95,7 @@ void worker_judge_item(void *arg, size_t position, const struct bulk_item *item)
 			index_works(w, entry);
 	} else if (j.verdict == VERDICT_FUTURE) {
 		batch_set_trouble(w->batch, entry, item->status, "version_from_the_future", item->reason);
-	} else if (j.verdict == VERDICT_DEAD || j.verdict == VERDICT_ATTEMPT) {
+	} else if (j.verdict == VERDICT_DEAD || j.verdict == VERDICT_ASIDE || j.verdict == VERDICT_ATTEMPT) {
 		batch_set_trouble(w->batch, entry, item->status, item->type, item->reason);
 	} else if (j.verdict == VERDICT_SERVER) {
 		// All items of an answer can have one, and a long one.
@@ -171,7 +186,8 @@ void worker_judge_server_errors(struct worker *w, int64_t took_us)
 		    !(works || suspects_again(&w->relay->suspects, e->id, index, &w->relay->rng)))
 			pause_for(w, entry);
 		else
-			batch_judge(w->batch, entry, shard ? VERDICT_ASIDE : VERDICT_ATTEMPT);
+			batch_judge(w->batch, entry,
+				    batch_blame(w->batch, entry, shard ? VERDICT_ASIDE : VERDICT_ATTEMPT));
 	}
 	w->server_errors = 0;
 }

@@ -30,6 +30,7 @@ const struct worker_rule worker_rules[] = {
 	{ W_PROBING, E_DOWN, W_OFFLINE, worker_act_retreat },
 
 	{ W_CLAIMING, E_SEND, W_SENDING, worker_act_send },
+	{ W_CLAIMING, E_READ, W_READING, worker_act_read },
 	{ W_CLAIMING, E_MORE_ROWS, W_CLAIMING, worker_act_resume },
 	{ W_CLAIMING, E_DISCARD, W_DISCARDING, worker_act_resume },
 	{ W_CLAIMING, E_SETTLE, W_SETTLING, worker_act_settle },
@@ -38,7 +39,16 @@ const struct worker_rule worker_rules[] = {
 	{ W_CLAIMING, E_DOWN, W_OFFLINE, worker_act_retreat },
 	{ W_CLAIMING, E_TIMEOUT, W_OFFLINE, worker_act_drop },
 
+	{ W_READING, E_SEND, W_SENDING, worker_act_send },
+	{ W_READING, E_READ, W_READING, worker_act_read },
+	{ W_READING, E_MORE_ROWS, W_CLAIMING, worker_act_resume },
+	{ W_READING, E_DISCARD, W_DISCARDING, worker_act_resume },
+	{ W_READING, E_SETTLE, W_SETTLING, worker_act_settle },
+	{ W_READING, E_RELEASE, W_ROLLING_BACK, worker_act_rollback },
+	{ W_READING, E_DOWN, W_OFFLINE, worker_act_retreat },
+
 	{ W_SENDING, E_SEND, W_SENDING, worker_act_send },
+	{ W_SENDING, E_READ, W_READING, worker_act_read },
 	{ W_SENDING, E_MORE_ROWS, W_CLAIMING, worker_act_resume },
 	{ W_SENDING, E_DISCARD, W_DISCARDING, worker_act_resume },
 	{ W_SENDING, E_SETTLE, W_SETTLING, worker_act_settle },

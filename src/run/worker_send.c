@@ -33,23 +33,39 @@ static const char *refresh_text(const struct worker *w)
 	return refresh_name(wanted > all ? wanted : all);
 }
 
+static struct slice range_bytes(const struct worker *w)
+{
+	size_t start, end;
+
+	batch_range_bytes(w->batch, &w->range, &start, &end);
+	return (struct slice){ w->body.data + start, end - start };
+}
+
+// What is sent for the range.
+static struct slice request_of(const struct worker *w)
+{
+	if (batch_range_has_updates(w->batch, &w->range))
+		return (struct slice){ w->merged.data, w->merged.len };
+	return range_bytes(w);
+}
+
 void worker_act_send(struct worker *w)
 {
 	const struct config *c = w->relay->config;
-	size_t start, end;
+	struct slice request = request_of(w);
 	char path[256], header[320];
 	const char *trace;
 
-	batch_next(w->batch, &w->range);
-	batch_range_bytes(w->batch, &w->range, &start, &end);
 	bulk_path(path, sizeof(path), refresh_text(w), c->elasticsearch_timeout / 2);
 	// One request carries events of many traces; the first one stands for them in Elasticsearch's own logs.
 	trace = batch_range_trace(w->batch, &w->range);
 	if (trace)
 		snprintf(header, sizeof(header), "X-Opaque-Id: %s", trace);
 	w->relay->tally.requests++;
+	w->bytes += (int64_t)request.n -
+		    (int64_t)range_bytes(w).n; // what updates grow to, for the next claim
 	w->asked = true;
-	http_call_post(w->call, path, w->body.data + start, end - start,
+	http_call_post(w->call, path, request.p, request.n,
 		       w->claimed_boot_ms + worker_patience_ms(w->relay) - SEND_MARGIN_MS,
 		       trace ? header : NULL);
 }
@@ -107,7 +123,7 @@ static void refuse_alone(struct worker *w, const struct http_reply *reply, const
 {
 	size_t entry = batch_sent_entry(w->batch, &w->range, 0);
 
-	batch_judge(w->batch, entry, VERDICT_DEAD);
+	batch_judge(w->batch, entry, batch_blame(w->batch, entry, VERDICT_DEAD));
 	batch_set_trouble(w->batch, entry, reply->status, *error->type ? error->type : "request_refused",
 			  error->reason);
 	if (reply->status != 400)
@@ -138,18 +154,42 @@ static void place_blame(struct worker *w)
 	w->lone_refusals = 0;
 }
 
-enum worker_event worker_next(struct worker *w)
+// Who stops, or was asked to pause, finishes what is in flight and begins nothing more.
+bool worker_may_begin(const struct worker *w)
 {
 	const struct relay *r = w->relay;
 	int64_t end_ms = clock_boot_ms() + r->config->elasticsearch_timeout + SEND_MARGIN_MS;
 
-	// Who stops, or was asked to pause, finishes what is in flight and begins nothing more.
-	if (end_ms > w->claimed_boot_ms + worker_patience_ms(r) || r->stopping || (r->on_hold && !r->once))
+	return end_ms <= w->claimed_boot_ms + worker_patience_ms(r) && !r->stopping &&
+	       (!r->on_hold || r->once);
+}
+
+void worker_trim(struct worker *w)
+{
+	size_t most = (size_t)w->relay->pace.limits.bytes_max * 2;
+
+	buf_trim(&w->body, most);
+	buf_trim(&w->merged, most);
+}
+
+enum worker_event worker_next(struct worker *w)
+{
+	const struct relay *r = w->relay;
+
+	if (!worker_may_begin(w))
 		abandon(w);
-	if (batch_has_next(w->batch))
-		return E_SEND;
+	while (batch_next(w->batch, &w->range)) {
+		if (worker_is_too_much_to_read(w)) {
+			batch_split(w->batch, &w->range);
+			continue;
+		}
+		if (batch_range_reads(w->batch, &w->range) > 0)
+			return E_READ;
+		if (!batch_range_has_updates(w->batch, &w->range) || worker_merge(w))
+			return E_SEND;
+	}
 	batch_body_sent(w->batch);
-	buf_trim(&w->body, (size_t)r->pace.limits.bytes_max * 2);
+	worker_trim(w);
 	if (w->stream_open)
 		return w->abandoned ? E_DISCARD : E_MORE_ROWS;
 	place_blame(w);
@@ -159,13 +199,11 @@ enum worker_event worker_next(struct worker *w)
 	return E_RELEASE;
 }
 
-static void request_failed(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
+void worker_request_failed(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
 {
-	size_t start, end;
-
-	batch_range_bytes(w->batch, &w->range, &start, &end);
-	if (reply->fault == HTTP_BROKEN && end - start >= LARGE_BODY)
+	if (reply->fault == HTTP_BROKEN && request_of(w).n >= LARGE_BODY)
 		pace_slow(&w->relay->pace);
+	w->asked = true; // or a probe that was answered would count more than this
 	elasticsearch_failed(w, reply, error);
 	abandon(w);
 }
@@ -189,18 +227,17 @@ static bool breaks_again(struct relay *r, int64_t id)
 // ever. It waits, the others go on; if they go through it is to blame the next time, else it is an outage like any other.
 static bool put_aside(struct worker *w, const struct http_reply *reply, const struct bulk_error *error)
 {
-	size_t start, end, entry = batch_sent_entry(w->batch, &w->range, 0);
+	size_t entry = batch_sent_entry(w->batch, &w->range, 0);
 	bool again;
 
-	batch_range_bytes(w->batch, &w->range, &start, &end);
-	if (w->range.to - w->range.from > 1 || reply->fault != HTTP_BROKEN || end - start < LARGE_BODY ||
+	if (w->range.to - w->range.from > 1 || reply->fault != HTTP_BROKEN || request_of(w).n < LARGE_BODY ||
 	    w->lone_breaks >= LONE_REFUSALS_OF_A_CLAIM)
 		return false;
 	w->lone_breaks++;
 	w->broken = true;
 	again = breaks_again(w->relay, batch_entry(w->batch, entry)->id);
 	describe_failure(reply, error, w->refusal, sizeof(w->refusal));
-	batch_judge(w->batch, entry, again ? VERDICT_ATTEMPT : VERDICT_ASIDE);
+	batch_judge(w->batch, entry, batch_blame(w->batch, entry, again ? VERDICT_ATTEMPT : VERDICT_ASIDE));
 	batch_set_trouble(w->batch, entry, 0, "connection_broken", w->refusal);
 	return true;
 }
@@ -236,7 +273,6 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 		   const struct bulk_error *error)
 {
 	struct relay *r = w->relay;
-	size_t start, end;
 
 	switch (j.verdict) {
 	case VERDICT_DONE:
@@ -249,9 +285,8 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 			pace_good(&r->pace);
 		break;
 	case VERDICT_SPLIT:
-		batch_range_bytes(w->batch, &w->range, &start, &end);
 		if (reply->status == 413)
-			pace_too_large(&r->pace, (int64_t)(end - start));
+			pace_too_large(&r->pace, (int64_t)request_of(w).n);
 		batch_split(w->batch, &w->range);
 		break;
 	case VERDICT_DEAD:
@@ -272,7 +307,7 @@ static void act_on(struct worker *w, struct judgement j, const struct http_reply
 	case VERDICT_FUTURE:
 	case VERDICT_COUNT_:
 		if (!put_aside(w, reply, error))
-			request_failed(w, reply, error);
+			worker_request_failed(w, reply, error);
 		break;
 	}
 }
@@ -285,12 +320,9 @@ static void observe(struct worker *w, struct judgement j, const struct http_repl
 				    : j.verdict == VERDICT_DEAD || j.verdict == VERDICT_PAUSE_INDEX
 					    ? BULK_REFUSED
 					    : BULK_FAILED;
-	size_t start, end;
-
-	batch_range_bytes(w->batch, &w->range, &start, &end);
 	metrics_add(m, METRIC_BULK, (int)outcome, 1);
 	metrics_observe(m, METRIC_BULK_SECONDS, (double)reply->took_us / 1e6);
-	metrics_observe(m, METRIC_BULK_BYTES, (double)(end - start));
+	metrics_observe(m, METRIC_BULK_BYTES, (double)request_of(w).n);
 }
 
 // Any word of its own is a sign of life; whether it takes events, the events will tell.
@@ -330,6 +362,10 @@ void worker_on_reply(void *arg, const struct http_reply *reply)
 	w->relay->heard_ms = clock_boot_ms();
 	if (w->state == W_PROBING) {
 		worker_dispatch(w, judge_probe(w, reply));
+		return;
+	}
+	if (w->state == W_READING) {
+		worker_on_documents(w, reply);
 		return;
 	}
 	w->answered_us = clock_wall_us();

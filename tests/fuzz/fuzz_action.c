@@ -23,7 +23,8 @@ static void check_text(const json_t *line, const char *key, struct slice expecte
 static void check_action(const char *text, size_t len, const struct row *row, enum op op, bool tombstone)
 {
 	json_t *root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
-	const json_t *line = json_object_get(root, tombstone && op == OP_DELETE ? "index" : op_name(op));
+	bool whole = (tombstone && op == OP_DELETE) || op == OP_UPDATE;
+	const json_t *line = json_object_get(root, whole ? "index" : op_name(op));
 	bool routed = row->routing.n > 0;
 	bool piped = op != OP_DELETE && row->pipeline.n > 0;
 

@@ -269,7 +269,7 @@ class TestNames:
         finally:
             elastic.delete_index(name)
 
-    @pytest.mark.parametrize("operation", ["'update'", "'INDEX'", "''", "'index '", "'none'"])
+    @pytest.mark.parametrize("operation", ["'script'", "'INDEX'", "''", "'index '", "'none'"])
     def test_an_unknown_operation_is_dead(self, db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory,
                                           operation: str) -> None:
         daemon = outboxd(outbox_operation=f"CASE WHEN o.aggregate_id = 'bad' THEN {operation} ELSE 'index' END")
@@ -278,7 +278,7 @@ class TestNames:
             publish(db, index, name, {})
         drain(daemon, expect=65)
         assert set(sources(elastic, index)) == {"good", "better"}
-        assert dead(db)[2]["reason"] == "the operation is none of index, create, delete"
+        assert dead(db)[2]["reason"] == "the operation is none of index, create, update, delete"
 
     @pytest.mark.parametrize("version,reason", [("-1", "negative"), ("NULL", "NULL")])
     def test_a_version_that_cannot_be_is_dead(self, db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory,

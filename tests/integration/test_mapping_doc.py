@@ -55,6 +55,14 @@ def test_nested_documents_from_a_view(op: Operator) -> None:
     assert documents(op) == {}
 
 
+def test_partial_updates(op: Operator) -> None:
+    op.daemon.settings.update(op.settings("parts"))
+    init(op.daemon)
+    op.run("parts-events")
+    drain(op.daemon)
+    assert documents(op) == {"42": {"name": "Brass lamp", "price": 19.9, "stock": 6}}
+
+
 def test_read_your_own_writes(op: Operator) -> None:
     op.daemon.settings.update(op.settings("refresh"))
     init(op.daemon)

@@ -13,9 +13,9 @@ PARTNER_SEARCH = "9.5.0"
 
 # Tests in which PostgreSQL's, or the search server's own behaviour decides. What is in neither list needs one pair only.
 OF_POSTGRES = ("delivery", "crash", "cut", "init", "mapping", "dead", "check", "operator", "probe", "role", "pooler",
-               "postgres_faults", "failover", "tls_postgres", "track", "backfill", "verify", "reindex", "sessions")
+               "postgres_faults", "failover", "tls_postgres", "track", "backfill", "verify", "reindex", "sessions", "update")
 OF_SEARCH = ("delivery", "crash", "outage", "stubborn", "verdicts", "verdicts_secure", "tombstones", "dead", "check",
-             "check_secure", "probe", "auth", "tls_elastic", "trace", "refresh", "verify", "reindex")
+             "check_secure", "probe", "auth", "tls_elastic", "trace", "refresh", "verify", "reindex", "update")
 QUICK = ("delivery",)
 # Below what is supported: refused with a sentence.
 TOO_OLD = (12, PARTNER_SEARCH)
@@ -92,6 +92,7 @@ EXEMPTIONS: tuple[Exemption, ...] = (
     Exemption("test_tls_elastic.py", is_opensearch, NO_SECURITY),
     Exemption("test_verdicts.py::test_a_data_stream_takes_creates_only", is_elasticsearch_7, NO_DATA_STREAMS),
     Exemption("test_track.py::TestEvents::test_a_merge_that_gives_a_key_away", before_15, "MERGE came with PostgreSQL 15"),
+    Exemption("test_update.py::test_vectors_are_read_too", is_opensearch, "dense_vector is a type of Elasticsearch"),
     Exemption("test_check.py::test_a_template_of_a_data_stream", is_elasticsearch_7, NO_DATA_STREAMS),
 )
 

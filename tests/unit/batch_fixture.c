@@ -50,7 +50,12 @@ void append(struct batch *b, struct buf *body, char key, char op, bool *ret_held
 		batch_add_refused(b, &row, &why);
 		return;
 	}
-	size_t n = batch_add(b, &row, op == 'i' ? OP_INDEX : op == 'd' ? OP_DELETE : OP_CREATE, ret_held);
+	size_t n = batch_add(b, &row,
+			     op == 'i'   ? OP_INDEX
+			     : op == 'd' ? OP_DELETE
+			     : op == 'u' ? OP_UPDATE
+					 : OP_CREATE,
+			     ret_held);
 
 	memset(bytes, (int)('0' + n), n ? n : 1);
 	if (!*ret_held)

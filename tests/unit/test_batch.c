@@ -44,7 +44,7 @@ static void an_entry_remembers_its_row(void **state)
 	batch_free(NULL);
 }
 
-// What is sent of one body. Events are op and key: i = index, d = delete, c = create, r = refused before.
+// What is sent of one body. Events are op and key: i = index, d = delete, c = create, u = update, r = refused before.
 static void only_the_newest_full_document_is_sent(void **state)
 {
 	static const struct {
@@ -72,6 +72,14 @@ static void only_the_newest_full_document_is_sent(void **state)
 		{ "-- ia ra ia", "333", "" },
 		{ "-- ia ra ca", "1", "3" },
 		{ "-- ra rb ia", "333", "" },
+		{ "-- ua ua ub ua", "3334444", "" }, // parts become one
+		{ "-- ia ua", "22", "" },
+		{ "-- ua ia", "22", "" },
+		{ "-- da ua", "22", "" },
+		{ "-- ca ua", "1", "2" },
+		{ "-- ra ua", "", "2" },
+		{ "-- ua ra ua", "1", "3" },
+		{ "-- ia ua ca", "22", "3" },
 	};
 
 	(void)state;
@@ -95,6 +103,186 @@ static void only_the_newest_full_document_is_sent(void **state)
 		assert_int_equal(batch_live_bytes(b), strlen(cases[i].body));
 		batch_seal(b, &body, BODY_MAX);
 		assert_string_equal(buf_str(&body), cases[i].body);
+		batch_free(b);
+	}
+}
+
+// What an update takes up, and whether that is all there is of its document.
+static void updates_take_up_what_was_not_sent(void **state)
+{
+	static const struct {
+		const char *ops;
+		int parts;
+		bool based;
+	} cases[] = {
+		{ "u", 1, false },  { "uu", 2, false }, { "iu", 2, true },    { "du", 2, true },
+		{ "iuu", 3, true }, { "uiu", 2, true }, { "iuiuu", 3, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		auto_buf body;
+		struct batch *b = fresh(&body);
+		struct range range;
+		bool held;
+
+		for (const char *op = cases[i].ops; *op; op++)
+			append(b, &body, 'a', *op, &held);
+
+		const struct entry *last = batch_entry(b, batch_count(b) - 1);
+		assert_int_equal(last->parts, cases[i].parts);
+		assert_int_equal(last->based, cases[i].based);
+		for (enum verdict v = VERDICT_NONE; v < VERDICT_COUNT_; v++) {
+			bool blames = v == VERDICT_DEAD || v == VERDICT_ATTEMPT;
+
+			assert_int_equal(batch_blame(b, batch_count(b) - 1, v),
+					 blames && cases[i].parts > 1 ? VERDICT_ASIDE : v);
+		}
+		batch_seal(b, &body, BODY_MAX);
+		assert_true(batch_next(b, &range) && batch_range_has_updates(b, &range));
+		assert_int_equal(batch_range_reads(b, &range), !cases[i].based);
+		// What was sent is taken up by nobody, and waited for.
+		batch_body_sent(b);
+		append(b, &body, 'a', 'u', &held);
+		assert_true(held);
+		batch_judge(b, batch_count(b) - 2, VERDICT_DONE);
+		batch_free(b);
+	}
+}
+
+// Both have one action line.
+static void only_what_goes_the_same_way(void **state)
+{
+	static const struct {
+		const char *routing, *pipeline;
+		bool together;
+	} cases[] = {
+		{ "r", "p", true },  { "r", NULL, false },  { NULL, "p", false },
+		{ "p", "r", false }, { NULL, "rp", false }, { "rp", "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		auto_buf body;
+		struct batch *b = fresh(&body);
+		struct row row = row_of("x", "a");
+		bool held;
+
+		row.routing = (struct slice){ "r", 1 };
+		row.pipeline = (struct slice){ "p", 1 };
+		add_bytes(b, &body, batch_add(b, &row, OP_UPDATE, &held), "1");
+		row.routing = (struct slice){ cases[i].routing,
+					      cases[i].routing ? strlen(cases[i].routing) : 0 };
+		row.pipeline = (struct slice){ cases[i].pipeline,
+					       cases[i].pipeline ? strlen(cases[i].pipeline) : 0 };
+		(void)batch_add(b, &row, OP_UPDATE, &held);
+		assert_int_equal(held, !cases[i].together);
+		batch_free(b);
+	}
+}
+
+// Events 10, 20, 30, ... of one document. u = update, i = index; upper case = it was refused before. After each comes the nearest
+// older refused event, '-' = none. Waiting = its digit: the event for which it waits, '.' = it goes.
+static void updates_wait_for_what_was_refused(void **state)
+{
+	static const struct {
+		const char *ops, *behind, *waits;
+	} cases[] = {
+		{ "u", "-", "." },    { "u", "0", "0" },       { "uuu", "000", "000" },
+		{ "iu", "-0", ".." }, { "uiu", "000", "0.." }, { "Uu", "-1", ".." },
+		{ "Uu", "01", "00" }, { "UUu", "-12", "..." }, { "Uuiu", "0011", "00.." },
+		{ "Iu", "-1", ".." }, { "Cu", "-0", ".0" },    { "uIu", "002", "0.." },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		auto_buf body;
+		struct batch *b = fresh(&body);
+
+		for (size_t n = 0; cases[i].ops[n]; n++) {
+			char op = cases[i].ops[n];
+			struct row row = row_of("x", "a");
+			bool held, waits = cases[i].waits[n] != '.';
+			size_t number;
+
+			row.id = 10 * (int64_t)(n + 1);
+			row.refused = op == 'U' || op == 'I' || op == 'C';
+			row.is_behind = (op == 'u' || op == 'U') && cases[i].behind[n] != '-';
+			row.behind = row.is_behind ? 10 * (cases[i].behind[n] - '0') : 0;
+			row.behind_wait_ms = 1000;
+			row.waited_ms = (int64_t)n;
+			number = batch_add(b, &row,
+					   op == 'C'                ? OP_CREATE
+					   : op == 'i' || op == 'I' ? OP_INDEX
+								    : OP_UPDATE,
+					   &held);
+			assert_int_equal(batch_entry(b, number)->verdict,
+					 waits ? VERDICT_ASIDE : VERDICT_NONE);
+			assert_int_equal(batch_entry(b, number)->behind, waits);
+			assert_int_equal(batch_entry(b, number)->older_wait_ms, waits ? 1000 : 0);
+			assert_int_equal(batch_entry(b, number)->waited_ms, waits ? row.waited_ms : 0);
+			if (!held)
+				add_bytes(b, &body, number, "1");
+			assert_true(held || !waits);
+			if (waits) // all of them for the event 0
+				assert_non_null(strstr(batch_trouble(b, number)->reason, "event 0 of"));
+		}
+		batch_free(b);
+	}
+}
+
+static void not_without_end(void **state)
+{
+	auto_buf body;
+	struct batch *b = fresh(&body);
+	size_t n = 0;
+
+	(void)state;
+	do {
+		n = put(b, &body, "a", OP_UPDATE, "x");
+	} while (batch_entry(b, n)->start < batch_entry(b, n)->end);
+	assert_int_equal(n, 64); // it has to wait
+	assert_int_equal(batch_entry(b, 63)->parts, 64);
+	batch_free(b);
+}
+
+// Of a range some events turned out to be unfit: runs of the others come again, in their order.
+static void the_rest_comes_again(void **state)
+{
+	static const struct {
+		const char *judged; // x = judged
+		const char *ranges;
+	} cases[] = {
+		{ "x", "" },
+		{ "xxx", "" },
+		{ "x..", "1-3 " },
+		{ "..x", "0-2 " },
+		{ ".x.", "0-1 2-3 " },
+		{ "x..x.xx", "1-3 4-5 " },
+		{ ".x.x.", "0-1 2-3 4-5 " },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		auto_buf body;
+		struct batch *b = fresh(&body);
+		char ranges[64] = "";
+		struct range range;
+		bool held;
+
+		for (size_t n = 0; cases[i].judged[n]; n++)
+			append(b, &body, (char)('a' + n), 'u', &held);
+		batch_seal(b, &body, BODY_MAX);
+		assert_true(batch_next(b, &range));
+		for (size_t n = 0; cases[i].judged[n]; n++) {
+			if (cases[i].judged[n] == 'x')
+				batch_judge(b, n, VERDICT_DEAD);
+		}
+		batch_rest(b, &range);
+		while (batch_next(b, &range))
+			snprintf(ranges + strlen(ranges), sizeof(ranges) - strlen(ranges), "%zu-%zu ",
+				 range.from, range.to);
+		assert_string_equal(ranges, cases[i].ranges);
 		batch_free(b);
 	}
 }
@@ -273,6 +461,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_entry_remembers_its_row),
 		cmocka_unit_test(only_the_newest_full_document_is_sent),
+		cmocka_unit_test(updates_take_up_what_was_not_sent),
+		cmocka_unit_test(only_what_goes_the_same_way),
+		cmocka_unit_test(updates_wait_for_what_was_refused),
+		cmocka_unit_test(not_without_end),
+		cmocka_unit_test(the_rest_comes_again),
 		cmocka_unit_test(documents_are_told_apart),
 		cmocka_unit_test(create_waits_for_acceptance),
 		cmocka_unit_test(requests_are_cut_by_size),

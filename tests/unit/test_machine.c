@@ -28,7 +28,7 @@ static const struct {
 	{ E_UP, BUT(S(CONNECTING)), "conn says it once, after conn_open" },
 	{ E_DOWN, S(OFFLINE), "conn is closed, a closed conn says nothing" },
 	{ E_TIMEOUT, S(OFFLINE), "its timer means CONNECT" },
-	{ E_TIMEOUT, S(CONNECTING) | S(IDLE) | S(PROBING) | S(SENDING), "no timer runs" },
+	{ E_TIMEOUT, S(CONNECTING) | S(IDLE) | S(PROBING) | S(READING) | S(SENDING), "no timer runs" },
 	{ E_FIT, BUT(S(INSPECTING)), "the answer to INSPECTING" },
 	{ E_UNFIT, BUT(S(INSPECTING)), "the answer to INSPECTING" },
 	{ E_GO, BUT(S(IDLE)), "orders are given to idle workers only" },
@@ -39,21 +39,25 @@ static const struct {
 	{ E_ALIVE, BUT(S(PROBING)), "the answer to PROBING" },
 	{ E_NO_SIGN, BUT(S(PROBING)), "the answer to PROBING" },
 	{ E_HELD, BUT(S(PROBING)), "the answer to PROBING" },
-	{ E_SEND, BUT(S(CLAIMING) | S(SENDING)),
+	{ E_SEND, BUT(S(CLAIMING) | S(READING) | S(SENDING)),
 	  "only rows or an answer make a request ready; DISCARDING sends nothing" },
-	{ E_MORE_ROWS, BUT(S(CLAIMING) | S(SENDING)),
+	{ E_READ, BUT(S(CLAIMING) | S(READING) | S(SENDING)), "as for SEND" },
+	{ E_MORE_ROWS, BUT(S(CLAIMING) | S(READING) | S(SENDING)),
 	  "only when a body is free again; DISCARDING has abandoned its claim" },
 	{ E_DISCARD, S(DISCARDING), "it reads to the end without a pause" },
-	{ E_DISCARD, BUT(S(CLAIMING) | S(SENDING) | S(DISCARDING)), "only while a claim is open" },
-	{ E_SETTLE, BUT(S(CLAIMING) | S(SENDING) | S(DISCARDING)), "only while a claim is open" },
-	{ E_RELEASE, BUT(S(CLAIMING) | S(SENDING) | S(DISCARDING)), "only while a claim is open" },
+	{ E_DISCARD, BUT(S(CLAIMING) | S(READING) | S(SENDING) | S(DISCARDING)),
+	  "only while a claim is open" },
+	{ E_SETTLE, BUT(S(CLAIMING) | S(READING) | S(SENDING) | S(DISCARDING)),
+	  "only while a claim is open" },
+	{ E_RELEASE, BUT(S(CLAIMING) | S(READING) | S(SENDING) | S(DISCARDING)),
+	  "only while a claim is open" },
 	{ E_SETTLED, BUT(S(SETTLING) | S(SIEVING)),
 	  "the answer to a commit; elsewhere on_done uses it to report a bug" },
 	{ E_RELEASED, BUT(S(ROLLING_BACK)), "the answer to ROLLBACK" },
 	{ E_SIEVE, BUT(S(ROLLING_BACK)), "the answer to ROLLBACK" },
 	{ E_LOOK, BUT(S(ROLLING_BACK)), "the answer to ROLLBACK" },
 	{ E_SQL_FAILED, S(OFFLINE) | S(CONNECTING) | S(IDLE) | S(PROBING), "no script runs" },
-	{ E_SQL_FAILED, S(SENDING), "the claim's script has ended or is paused" },
+	{ E_SQL_FAILED, S(READING) | S(SENDING), "the claim's script has ended or is paused" },
 	{ E_SQL_FAILED, S(INSPECTING), "it says UNFIT" },
 	{ E_SQL_FAILED, S(WAKING), "its end is all that counts: CHECKED" },
 };
@@ -73,6 +77,7 @@ static const struct {
 	{ W_CONNECTING, "the time-out of conn_open: UP or DOWN" },
 	{ W_IDLE, "the relay's pump, or the connection: DOWN" },
 	{ W_PROBING, "the time-out of http_call_get: every call ends in a reply" },
+	{ W_READING, "the time-out of http_call_ask: every call ends in a reply" },
 	{ W_SENDING, "the deadline of http_call_post: every call ends in a reply" },
 };
 
@@ -180,15 +185,16 @@ static void actions_fit_their_states(void **state)
 		enum worker_state to;
 		worker_action *act;
 	} fit[] = {
-		{ W_OFFLINE, worker_act_retreat },    { W_OFFLINE, worker_act_drop },
-		{ W_OFFLINE, worker_act_leave },      { W_CONNECTING, worker_act_connect },
-		{ W_INSPECTING, worker_act_inspect }, { W_IDLE, worker_act_rest },
-		{ W_IDLE, worker_act_finish },        { W_CHECKING, worker_act_check },
-		{ W_WAKING, worker_act_wake },        { W_PROBING, worker_act_probe },
-		{ W_CLAIMING, worker_act_claim },     { W_CLAIMING, worker_act_resume },
-		{ W_SENDING, worker_act_send },       { W_DISCARDING, worker_act_resume },
-		{ W_SETTLING, worker_act_settle },    { W_ROLLING_BACK, worker_act_rollback },
-		{ W_SIEVING, worker_act_sieve },      { W_INSPECTING, worker_act_look },
+		{ W_OFFLINE, worker_act_retreat },       { W_OFFLINE, worker_act_drop },
+		{ W_OFFLINE, worker_act_leave },         { W_CONNECTING, worker_act_connect },
+		{ W_INSPECTING, worker_act_inspect },    { W_IDLE, worker_act_rest },
+		{ W_IDLE, worker_act_finish },           { W_CHECKING, worker_act_check },
+		{ W_WAKING, worker_act_wake },           { W_PROBING, worker_act_probe },
+		{ W_CLAIMING, worker_act_claim },        { W_CLAIMING, worker_act_resume },
+		{ W_READING, worker_act_read },          { W_SENDING, worker_act_send },
+		{ W_DISCARDING, worker_act_resume },     { W_SETTLING, worker_act_settle },
+		{ W_ROLLING_BACK, worker_act_rollback }, { W_SIEVING, worker_act_sieve },
+		{ W_INSPECTING, worker_act_look },
 	};
 	bool used[array_len(fit)] = { false };
 
@@ -212,7 +218,8 @@ static void actions_fit_their_states(void **state)
 
 static unsigned claims_open(void)
 {
-	return S(CLAIMING) | S(SENDING) | S(DISCARDING) | S(SETTLING) | S(ROLLING_BACK) | S(SIEVING);
+	return S(CLAIMING) | S(READING) | S(SENDING) | S(DISCARDING) | S(SETTLING) | S(ROLLING_BACK) |
+	       S(SIEVING);
 }
 
 // What must hold for every single transition, whatever rules are added.
@@ -235,6 +242,7 @@ static void transactions_end_where_they_should(void **state)
 		// Fates are written once, after all that was sent is judged; a lost session settles nothing.
 		assert_int_equal(r->to == W_SETTLING, r->on == E_SETTLE);
 		assert_int_equal(r->to == W_SENDING, r->on == E_SEND);
+		assert_int_equal(r->to == W_READING, r->on == E_READ);
 		assert_int_equal(r->to == W_DISCARDING, r->on == E_DISCARD); // or the rest would be sent
 		// A failed statement is never followed by a commit.
 		if (r->on == E_SQL_FAILED)

@@ -49,13 +49,14 @@ static void operation_is_read(void **state)
 		bool good;
 		enum op op;
 	} cases[] = {
-		{ LITERAL("index"), true, true, OP_INDEX },   { LITERAL("index"), false, true, OP_DELETE },
-		{ LITERAL("create"), true, true, OP_CREATE }, { LITERAL("create"), false, false, OP_CREATE },
-		{ LITERAL("delete"), true, true, OP_DELETE }, { LITERAL("delete"), false, true, OP_DELETE },
-		{ { NULL, 0 }, true, true, OP_INDEX },        { { NULL, 0 }, false, true, OP_DELETE },
-		{ LITERAL(""), true, false, OP_INDEX },       { LITERAL("INDEX"), true, false, OP_INDEX },
-		{ LITERAL("update"), true, false, OP_INDEX }, { LITERAL("index "), true, false, OP_INDEX },
-		{ LITERAL("inde"), true, false, OP_INDEX },   { LITERAL("index\0"), true, false, OP_INDEX },
+		{ LITERAL("index"), true, true, OP_INDEX },    { LITERAL("index"), false, true, OP_DELETE },
+		{ LITERAL("create"), true, true, OP_CREATE },  { LITERAL("create"), false, false, OP_CREATE },
+		{ LITERAL("delete"), true, true, OP_DELETE },  { LITERAL("delete"), false, true, OP_DELETE },
+		{ { NULL, 0 }, true, true, OP_INDEX },         { { NULL, 0 }, false, true, OP_DELETE },
+		{ LITERAL(""), true, false, OP_INDEX },        { LITERAL("INDEX"), true, false, OP_INDEX },
+		{ LITERAL("update"), true, true, OP_UPDATE },  { LITERAL("update"), false, false, OP_UPDATE },
+		{ LITERAL("index "), true, false, OP_INDEX },  { LITERAL("inde"), true, false, OP_INDEX },
+		{ LITERAL("index\0"), true, false, OP_INDEX },
 	};
 
 	(void)state;

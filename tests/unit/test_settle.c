@@ -167,6 +167,49 @@ static void a_trouble_says_everything(void **state)
 	batch_free(b);
 }
 
+static void what_waits_for_an_older_event_looks_again(void **state)
+{
+	static const struct {
+		int64_t cap_ms, older_ms, waited_ms, wait_ms;
+	} cases[] = {
+		{ 30000, 7000, 0, 7000 },       { 30000, 7000, 30000, 7000 }, // with the older one
+		{ 30000, 86400000, 0, 300000 },                               // which may be gone by then
+		{ 30000, 0, 0, 200 },           { 30000, 0, 200, 400 },
+		{ 30000, 0, 20000, 30000 }, // it is due
+		{ 30000, -1, 0, 30000 },        { 30000, -1, 30000, 60000 },
+		{ 30000, -1, 200000, 300000 }, // dead
+		{ 100, -1, 0, 3000 },           { 100, 0, 999999999, 3000 },
+		{ 3600000, -1, 0, 3600000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct batch *b = batch_new();
+		struct row row = { .id = 5,
+				   .index = SLICE("x"),
+				   .document_id = SLICE("a"),
+				   .is_behind = true,
+				   .behind = 4,
+				   .behind_wait_ms = cases[i].older_ms,
+				   .refused = cases[i].waited_ms > 0,
+				   .waited_ms = cases[i].waited_ms };
+		struct retry_pace its = { BASE_MS, cases[i].cap_ms, pace.rng };
+		json_t *list, *first;
+		bool held;
+
+		batch_add(b, &row, OP_UPDATE, &held);
+		assert_true(held);
+		batch_resolve(b, MAX_ATTEMPTS);
+		list = parsed(settle_troubles(b, &its));
+		first = json_array_get(list, 0);
+		assert_int_equal(number_at(first, "wait_ms"), cases[i].wait_ms);
+		assert_int_equal(number_at(first, "counted"), 0);
+		assert_int_equal(number_at(json_object_get(first, "error"), "wait_ms"), cases[i].wait_ms);
+		json_decref(list);
+		batch_free(b);
+	}
+}
+
 static void attempts_do_not_overflow(void **state)
 {
 	struct batch *b = batch_new();
@@ -269,6 +312,16 @@ static void keys_are_the_newest_accepted_state(void **state)
 		{ { { 'a', OP_INDEX, VERDICT_DONE } }, "a0 " },
 		{ { { 'a', OP_DELETE, VERDICT_SUPERSEDED } }, "a0 " },
 		{ { { 'a', OP_CREATE, VERDICT_DONE } }, "" }, // not a whole state
+		{ { { 'a', OP_UPDATE, VERDICT_DONE } }, "" }, // nor this
+		{ { { 'a', OP_INDEX, VERDICT_DONE }, { 'a', OP_UPDATE, VERDICT_DONE } }, "a0 " },
+		{ { { 'a', OP_INDEX, VERDICT_NONE },
+		    { 'a', OP_UPDATE, VERDICT_DONE },
+		    { 'a', OP_UPDATE, VERDICT_DONE } },
+		  "a0 " },
+		{ { { 'a', OP_INDEX, VERDICT_NONE },
+		    { 'a', OP_UPDATE, VERDICT_DONE },
+		    { 'a', OP_DELETE, VERDICT_DONE } },
+		  "a2 " },
 		{ { { 'a', OP_INDEX, VERDICT_DEAD } }, "" },
 		{ { { 'a', OP_INDEX, VERDICT_RETRY_ITEM } }, "" },
 		{ { { 'a', OP_INDEX, VERDICT_NONE }, { 'a', OP_INDEX, VERDICT_DONE } }, "a1 " },
@@ -369,6 +422,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_row_is_marked_or_parked_or_left),
 		cmocka_unit_test(a_trouble_says_everything),
+		cmocka_unit_test(what_waits_for_an_older_event_looks_again),
 		cmocka_unit_test(attempts_do_not_overflow),
 		cmocka_unit_test(reasons_are_made_fit),
 		cmocka_unit_test(ids_keep_their_bytes),
