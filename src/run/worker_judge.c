@@ -140,14 +140,15 @@ static bool is_of_a_shard(const struct trouble *t)
 	return t->status == 503;
 }
 
-// What of a server error may be logged: of a shard that is away what comes before its request, which quotes the documents;
-// of others, such as a failing pipeline's, nothing.
+// What of a server error may be logged: of a shard that is away what comes before its time-out, behind which Elasticsearch (and not
+// OpenSearch) has the request, which quotes the documents; of others, such as a failing pipeline's, nothing.
 static void describe_server_error(const struct trouble *t, char *out, size_t cap)
 {
-	const char *request = strstr(t->reason, ", request: [");
+	const char *timeout = strstr(t->reason, "Timeout: [");
+	const char *end = timeout ? strchr(timeout, ']') : NULL;
 
-	if (strcmp(t->type, "unavailable_shards_exception") == 0 && request)
-		snprintf(out, cap, "%.*s", (int)(request - t->reason), t->reason);
+	if (strcmp(t->type, "unavailable_shards_exception") == 0 && end)
+		snprintf(out, cap, "%.*s", (int)(end + 1 - t->reason), t->reason);
 	else
 		snprintf(out, cap,
 			 "a server error; its words may quote documents, and are in the server's log");

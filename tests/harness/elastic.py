@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -138,6 +139,15 @@ class Elastic(ElasticClient):
             self.wait_started()
         else:
             self.start()
+
+    def remove_index(self, name: str) -> None:
+        """Whatever state a test has left both in. An index that is red would be waited for in vain, so it goes first."""
+        if self._process is not None and self._process.poll() is None:
+            self.resume()
+            with contextlib.suppress(OSError):
+                self.delete_index(name)
+        self.ensure_running()
+        self.delete_index(name)
 
     def close(self) -> None:
         if self._process is not None:

@@ -52,8 +52,7 @@ def index(elastic: Elastic) -> Iterator[str]:
     elastic.ensure_running()
     name = f"products-{uuid.uuid4().hex[:12]}"
     yield name
-    elastic.ensure_running()
-    elastic.delete_index(name)
+    elastic.remove_index(name)
 
 
 @pytest.fixture
