@@ -152,7 +152,9 @@ static bool skip_value(struct json_walk *w, int depth)
 
 static struct json_walk over(struct slice text)
 {
-	return (struct json_walk){ text.p, text.p + text.n };
+	const char *p = text.p ? text.p : ""; // what is not there has no members
+
+	return (struct json_walk){ p, p + text.n };
 }
 
 bool json_is_text_of_object(struct slice text, int depth)
