@@ -28,6 +28,8 @@ struct exchange {
 	// POST /sync:
 	struct tally then;
 	int64_t began_ms, until_ms, look_ms; // look_ms: what the last look cost
+	uint32_t settling; // workers, a bit each, whose counts are still to come; `all` is known then
+	bool all;
 	ev_timer look;
 };
 

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "run/page.h"
+#include "run/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #define SYNC_DEFAULT_MS 30000
 #define SYNC_MAX_MS 600000
+#define COUNTED_LOOK_S 0.005
 #define SYNC_LOOK_MS 50
 #define SYNC_REST \
 	9 // pause after a look, in times of what it cost: looks take a tenth of the time, of all clients together
@@ -271,6 +273,28 @@ static void sync_end(struct exchange *x, bool all)
 	x->status = all ? 200 : 504;
 }
 
+static uint32_t settling_workers(const struct relay *r)
+{
+	uint32_t workers = 0;
+
+	for (int i = 0; i < r->worker_count; i++)
+		workers |= (uint32_t)worker_is_settling(r->workers[i]) << i;
+	return workers;
+}
+
+// What the table says to be settled a worker counts when its COMMIT is answered, which may be after that.
+static void tell_when_counted(struct exchange *x)
+{
+	x->settling &= settling_workers(x->relay);
+	if (x->settling == 0 || clock_boot_ms() >= x->until_ms) {
+		sync_end(x, true);
+		x->ready(x);
+		return;
+	}
+	ev_timer_set(&x->look, COUNTED_LOOK_S, 0.);
+	ev_timer_start(x->relay->loop, &x->look);
+}
+
 static void take_left(void *arg, const struct pg_result *res)
 {
 	struct exchange *x = arg;
@@ -299,8 +323,14 @@ static void left_known(void *arg, const struct err *e)
 		ev_timer_start(x->relay->loop, &x->look);
 		return;
 	}
-	sync_end(x, !x->left);
-	x->ready(x);
+	if (x->left) {
+		sync_end(x, false);
+		x->ready(x);
+		return;
+	}
+	x->all = true;
+	x->settling = settling_workers(x->relay);
+	tell_when_counted(x);
 }
 
 static void on_look(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -309,6 +339,10 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int revents)
 
 	(void)loop;
 	(void)revents;
+	if (x->all) {
+		tell_when_counted(x);
+		return;
+	}
 	ask(x, SURVEY_LEFT, x->number, NULL, take_left, left_known);
 	if (x->answered)
 		x->ready(x);

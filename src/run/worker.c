@@ -279,6 +279,11 @@ bool worker_is_quiet(const struct worker *w)
 	       w->state == W_INSPECTING;
 }
 
+bool worker_is_settling(const struct worker *w)
+{
+	return w->state == W_SETTLING;
+}
+
 const char *worker_state_name(const struct worker *w)
 {
 	return worker_state_text(w->state);
