@@ -50,7 +50,7 @@ def live(db: Database, elastic: Elastic, seconds: int, into: dict[str, float]) -
 
 
 def beside_live(db: Database, elastic: Elastic, rows: int, work: Callable[[], Completed]) -> dict[str, float]:
-    """The work, with live events beside it for as long as it took the first time at most."""
+    """The work, with live events beside its first 15 s."""
     found: dict[str, float] = {}
     postgres, servers = db.server.cpu_seconds(), elastic.cpu_seconds()
     thread = live(db, elastic, 15, found)
@@ -110,22 +110,26 @@ def plant(elastic: Elastic, rows: int) -> dict[str, int]:
 def refreshes(db: Database, elastic: Elastic) -> dict[str, dict[str, float]]:
     """One event at a time; an index that is searched, so that it refreshes each second."""
     found = {}
-    for how in ("none", "wait_for", "true"):
-        delivered, searchable = [], []
-        for n in range(SAMPLES):
-            name = f"{how}-{n}"
-            began = time.monotonic()
-            id = db.value("INSERT INTO outbox (event, aggregate_type, aggregate_id, data) VALUES (%s, 'searched', %s, '{\"n\": 1}') RETURNING id",
-                          [how, name])
-            while not db.value("SELECT processed FROM outbox WHERE id = %s", [id]):
-                time.sleep(0.001)
-            delivered.append(1000 * (time.monotonic() - began))
-            while elastic.call("POST", "/searched/_count", {"query": {"ids": {"values": [name]}}})["count"] == 0:
-                time.sleep(0.001)
-            searchable.append(1000 * (time.monotonic() - began))
-            time.sleep(0.013 * (n % 7))  # not in step with the refreshes
-        found[how] = {"delivered_p50_ms": median(delivered), "delivered_p99_ms": max(delivered),
-                      "searchable_p50_ms": median(searchable), "searchable_p99_ms": max(searchable)}
+    with db.connect() as connection:  # one for all looks: a new one would be most of what is measured
+        def value(statement: str, *parameters: object) -> Any:
+            return connection.execute(statement, parameters).fetchone()[0]
+
+        for how in ("none", "wait_for", "true"):
+            delivered, searchable = [], []
+            for n in range(SAMPLES):
+                name = f"{how}-{n}"
+                began = time.monotonic()
+                id = value("INSERT INTO outbox (event, aggregate_type, aggregate_id, data) VALUES (%s, 'searched', %s, '{\"n\": 1}') RETURNING id",
+                           how, name)
+                while not value("SELECT processed FROM outbox WHERE id = %s", id):
+                    time.sleep(0.001)
+                delivered.append(1000 * (time.monotonic() - began))
+                while elastic.call("POST", "/searched/_count", {"query": {"ids": {"values": [name]}}})["count"] == 0:
+                    time.sleep(0.001)
+                searchable.append(1000 * (time.monotonic() - began))
+                time.sleep(0.013 * (n % 7))  # not in step with the refreshes
+            found[how] = {"delivered_p50_ms": median(delivered), "delivered_max_ms": max(delivered),
+                          "searchable_p50_ms": median(searchable), "searchable_max_ms": max(searchable)}
     return found
 
 
