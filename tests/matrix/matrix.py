@@ -150,7 +150,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     only = read_only(options.only)
-    # A pair that is named need not be one of the diagonal.
+    # A pair that is named need not be one of PAIRS.
     chosen = [row for row in rows(options.cross or len(only) == 2) if row.is_named(only.get("pg"), only.get("es"))]
     if not chosen:
         sys.exit(f"--only {options.only}: there is no such row; see --list")

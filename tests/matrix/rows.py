@@ -1,4 +1,4 @@
-"""What the matrix runs: pairs of servers, the tests of each side, and the tests that do not apply to some version."""
+"""What the matrix runs: pairs of servers, the tests, and those that do not apply to some version."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from typing import NamedTuple
 
 POSTGRES = (13, 14, 15, 16, 17, 18)
 SEARCH = ("7.17.29", "8.19.0", "9.5.0", "opensearch-2.19.6", "opensearch-3.3.0")
-# Each side's versions meet this one of the other side.
-PARTNER_POSTGRES = 15
-PARTNER_SEARCH = "9.5.0"
+# Each version of either side meets one of the other: what depends on both at once is for --cross.
+PAIRS = ((13, "7.17.29"), (14, "opensearch-2.19.6"), (15, "9.5.0"), (16, "8.19.0"), (17, "opensearch-3.3.0"), (18, "9.5.0"))
 
-# Tests in which PostgreSQL's, or the search server's own behaviour decides. What is in neither list needs one pair only.
-OF_POSTGRES = ("delivery", "crash", "cut", "init", "mapping", "dead", "check", "operator", "probe", "role", "pooler",
-               "postgres_faults", "failover", "tls_postgres", "track", "backfill", "verify", "reindex", "sessions", "update")
-OF_SEARCH = ("delivery", "crash", "outage", "stubborn", "verdicts", "verdicts_secure", "tombstones", "dead", "check",
-             "check_secure", "probe", "auth", "tls_elastic", "trace", "refresh", "verify", "reindex", "update")
+# Tests in which a server's own behaviour decides. What is not among them needs one pair only.
+NAMES = ("auth", "backfill", "check", "check_secure", "crash", "cut", "dead", "delivery", "failover", "init", "mapping", "operator",
+         "outage", "pooler", "postgres_faults", "probe", "refresh", "reindex", "role", "sessions", "stubborn", "tls_elastic",
+         "tls_postgres", "tombstones", "trace", "track", "update", "verdicts", "verdicts_secure", "verify")
 QUICK = ("delivery",)
 # Below what is supported: refused with a sentence.
-TOO_OLD = (12, PARTNER_SEARCH)
+TOO_OLD = (12, "9.5.0")
 
 
 class Row(NamedTuple):
@@ -41,21 +39,13 @@ class Row(NamedTuple):
     def files(self, quick: bool) -> list[str]:
         if self == TOO_OLD:
             return ["tests/matrix/test_refused.py"]
-        names = set(QUICK)
-        if not quick and self.search == PARTNER_SEARCH:
-            names |= set(OF_POSTGRES)
-        if not quick and self.postgres == PARTNER_POSTGRES:
-            names |= set(OF_SEARCH)
         newer = ["tests/matrix/test_from_17.py"] if self.postgres >= 17 else []
-        return [f"tests/integration/test_{name}.py" for name in sorted(names)] + newer
+        return [f"tests/integration/test_{name}.py" for name in (QUICK if quick else NAMES)] + newer
 
 
 def rows(cross: bool) -> list[Row]:
-    refused = [Row(*TOO_OLD)]
-    if cross:
-        return refused + [Row(postgres, search) for postgres in POSTGRES for search in SEARCH]
-    made = refused + [Row(postgres, PARTNER_SEARCH) for postgres in POSTGRES]
-    return made + [Row(PARTNER_POSTGRES, search) for search in SEARCH if search != PARTNER_SEARCH]
+    pairs = [(postgres, search) for postgres in POSTGRES for search in SEARCH] if cross else PAIRS
+    return [Row(*pair) for pair in (TOO_OLD, *pairs)]
 
 
 class Exemption(NamedTuple):
