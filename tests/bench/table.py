@@ -159,13 +159,13 @@ def main() -> None:
         daemon.start()
         try:
             daemon.wait_log("wakeups_work", timeout=30)
-            alone: dict[str, float] = {}
-            live(db, elastic, 15, alone).join()
-            keep("live events with nothing beside them", alone)
             keep(f"backfill of {rows:,} rows, delivered", *(backfill(db, elastic, rows) for _ in range(options.rounds)))
             keep(f"verify of {rows:,} documents", *(verify(db, elastic, rows) for _ in range(options.rounds)))
             keep("verify --sample 1%", *(verify(db, elastic, rows, "--sample", "1%") for _ in range(options.rounds)))
             keep("verify, two in a thousand differ", verify(db, elastic, rows, expect=plant(elastic, rows)))
+            alone: dict[str, float] = {}
+            live(db, elastic, 15, alone).join()
+            keep("live events with nothing beside them", alone)
             for how, values in refreshes(db, elastic).items():
                 keep(f"one event, refresh {how}", values)
         finally:
