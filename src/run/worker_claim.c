@@ -84,7 +84,9 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 		lanes_swept(&w->relay->lanes, clock_boot_us(), 2 * (clock_boot_us() - w->plan.started_us));
 	if (w->relay->looking == w)
 		w->relay->looking = NULL;
-	relay_kick(w->relay);
+	// Where this look has found nothing, another one is not due: its end, a moment from now, sets the time of the next.
+	if (lanes != 0)
+		relay_kick(w->relay);
 }
 
 // *ret_carried: so many of its bytes were in the body before.

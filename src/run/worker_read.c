@@ -73,6 +73,7 @@ static const struct {
 	{ "index_not_found_exception", "", VERDICT_DONE },
 	{ "routing_missing_exception", "",
 	  VERDICT_DEAD }, // a pipeline may give it one: then the document is there
+	{ "null_pointer_exception", "type must not be null", VERDICT_DEAD }, // the same in the words of 7.17
 	{ "security_exception", "", VERDICT_PAUSE_INDEX },
 	{ "index_closed_exception", "", VERDICT_PAUSE_INDEX },
 	{ "cluster_block_exception", "", VERDICT_PAUSE_INDEX },

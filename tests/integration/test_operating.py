@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_every_warning_and_error_is_explained() -> None:
     assert len(said) > 20
     assert {start for start, _ in said} == {'"'}, "an event whose name is not written there cannot be looked up"
     assert {name for _, name in said} - explained() == set()
+
+
+def test_an_idle_relay_looks_once_a_poll_interval(outboxd: OutboxdFactory, db: Database) -> None:
+    """Not once for each worker: the second one began its look while the first had found nothing."""
+    looks = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"  # one that found nothing is rolled back
+    daemon = outboxd()
+    daemon.run("init", "--notify")
+    daemon.start()
+    daemon.wait_log("wakeups_work", timeout=30)
+    before = db.value(looks)
+    time.sleep(10)
+    assert 5 <= db.value(looks) - before <= 14

@@ -171,7 +171,8 @@ def test_files_that_change_are_read_again(remote: Remote, far: Database, home: d
     ca.write_bytes(remote.stranger.file.read_bytes())
 
     def password(text: str) -> None:
-        far.execute(f"ALTER ROLE guarded PASSWORD '{text}'")
+        # Before PostgreSQL 14 the default was md5, which pg_hba.conf does not take.
+        far.execute(f"SET password_encryption = 'scram-sha-256'; ALTER ROLE guarded PASSWORD '{text}'")
 
     def keep(text: str) -> None:
         passwords.write_text(f"*:*:*:guarded:{text}\n")

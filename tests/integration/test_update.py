@@ -577,7 +577,8 @@ def test_without_the_routing_that_its_index_demands(db: Database, elastic: Elast
     part(db, other, "1", {"n": 1})
     try:
         drain(relay, expect=65)
-        assert {id: error["type"] for id, error in dead(db).items()} == {bad: "routing_missing_exception"}
+        in_words_of_7_17 = "null_pointer_exception"  # "type must not be null"
+        assert dead(db).keys() == {bad} and dead(db)[bad]["type"] in ("routing_missing_exception", in_words_of_7_17)
         assert documents(elastic, other) == {"1": {"n": 1}}
     finally:
         elastic.delete_index(other)
