@@ -10,7 +10,6 @@ import json
 import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
 from statistics import median
 
@@ -20,13 +19,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ceiling  # noqa: E402
 import latency  # noqa: E402
-from harness import Database, Elastic, Outboxd, Postgres, insert_events  # noqa: E402
-from harness.ports import HOST, free_port  # noqa: E402
-from harness.workload import MAPPINGS  # noqa: E402
+from harness import Completed, Database, Elastic, Postgres, insert_events  # noqa: E402
+from harness.workload import DOCUMENT_BYTES, MAPPINGS  # noqa: E402
+from release import ROOT, fine, relay, running  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-BINARY = ROOT / "build" / "release" / "src" / "cmd" / "outboxd"
 INDEX = "products"
+EVENTS_A_STATEMENT = 500_000  # millions in one would need as much disk again for its sort
+
+
+def postgres() -> Postgres:
+    return Postgres(settings={"shared_buffers": "1GB", "max_wal_size": "4GB"}, fsync=True)
+
+
+def elasticsearch() -> Elastic:
+    return Elastic(heap="2g", java_options="")
 
 
 def fresh_index(elastic: Elastic) -> None:
@@ -34,15 +40,35 @@ def fresh_index(elastic: Elastic) -> None:
     elastic.create_index(INDEX, MAPPINGS)
 
 
-def relay(db: Database, elastic: Elastic, **settings: object) -> Outboxd:
-    return Outboxd(binary_path=BINARY, postgres_dsn=db.dsn, elasticsearch_url=elastic.url, **settings)
+def add(connection: psycopg.Connection, events: int, keys: int | None = None, document_bytes: int = DOCUMENT_BYTES) -> None:
+    for first in range(1, events + 1, EVENTS_A_STATEMENT):
+        insert_events(connection, min(EVENTS_A_STATEMENT, events + 1 - first), keys=keys, first=first, index=INDEX,
+                      document_bytes=document_bytes)
 
 
-def fill(connection: psycopg.Connection, events: int) -> None:
-    connection.execute("TRUNCATE outbox")
-    insert_events(connection, events, index=INDEX)
+def tidy(connection: psycopg.Connection) -> None:
+    """So that what was prepared costs nothing of what is measured."""
     connection.execute("VACUUM ANALYZE outbox")
     connection.execute("CHECKPOINT")
+
+
+def fill(connection: psycopg.Connection, events: int, keys: int | None = None, document_bytes: int = DOCUMENT_BYTES) -> None:
+    connection.execute("TRUNCATE outbox")
+    add(connection, events, keys, document_bytes)
+    tidy(connection)
+
+
+def check_arrived(elastic: Elastic, documents: int) -> None:
+    elastic.refresh(INDEX)
+    if (found := elastic.count(INDEX)) != documents:
+        raise RuntimeError(f"{found} of {documents} documents arrived")
+
+
+def drain(db: Database, elastic: Elastic, documents: int, **settings: object) -> Completed:
+    """All that is pending, into a fresh index, where so many documents must be in the end."""
+    done = fine(relay(db, elastic, **settings).run_once(timeout=3600))
+    check_arrived(elastic, documents)
+    return done
 
 
 def measure_drain(db: Database, elastic: Elastic, events: int, **settings: object) -> dict[str, float]:
@@ -53,12 +79,7 @@ def measure_drain(db: Database, elastic: Elastic, events: int, **settings: objec
         ceiling_seconds = ceiling.measure(elastic, ceiling.bodies(connection, INDEX, events))
     fresh_index(elastic)
     postgres_before, elastic_before = db.server.cpu_seconds(), elastic.cpu_seconds()
-    done = relay(db, elastic, **settings).run_once(timeout=900)
-    if done.exit_code != 0:
-        raise RuntimeError(f"the drain ended with {done.exit_code}:\n{done.stderr}")
-    elastic.refresh(INDEX)
-    if elastic.count(INDEX) != events:
-        raise RuntimeError(f"{elastic.count(INDEX)} of {events} documents arrived")
+    done = drain(db, elastic, events, **settings)
     share = 100_000 / events
     return {
         "ceiling_events_s": events / ceiling_seconds,
@@ -80,17 +101,12 @@ def measure_latency(db: Database, elastic: Elastic, rate: int, seconds: int) -> 
     elastic.call("PUT", f"/{INDEX}/_mapping", {"dynamic": "true", "properties": {"n": {"type": "integer"}}})
     with db.connect() as connection:
         connection.execute("TRUNCATE outbox")
-    daemon = relay(db, elastic)
-    daemon.run("init", "--notify")
-    daemon.start()
-    try:
-        daemon.wait_log("wakeups_work", timeout=30)
-        values = latency.measure(db, elastic.url, INDEX, rate, seconds)
-        return {"p50_ms": latency.percentile(values, 0.5), "p99_ms": latency.percentile(values, 0.99),
-                "samples": float(len(values))}
-    finally:
-        daemon.terminate()
-        daemon.close()
+    fine(relay(db, elastic).run("init", "--notify"))
+    with running(db, elastic) as daemon:
+        daemon.wait_wakeups()
+        found = latency.measure(db, elastic.url, INDEX, rate, seconds)
+    return {"p50_ms": found.percentile(0.5), "p99_ms": found.percentile(0.99), "samples": float(len(found.sorted_ms)),
+            "written_events_s": found.written_s}
 
 
 def daemon_drain_seconds(db: Database, elastic: Elastic, events: int, scrapes_a_second: int) -> float:
@@ -98,32 +114,26 @@ def daemon_drain_seconds(db: Database, elastic: Elastic, events: int, scrapes_a_
     with db.connect() as connection:
         fill(connection, events)
     fresh_index(elastic)
-    port = free_port()
-    daemon = relay(db, elastic, admin_listen=f"{HOST}:{port}")
     stop = threading.Event()
 
     def scrape() -> None:
         while not stop.wait(1 / scrapes_a_second):
-            with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=10) as answer:
-                assert b"outboxd_pending_events" in answer.read()
+            assert "outboxd_pending_events" in daemon.scrape()
 
     scraper = threading.Thread(target=scrape)
     began = time.monotonic()
-    daemon.start()
-    try:
-        daemon.wait_log("admin_listens", timeout=30)
-        if scrapes_a_second:
-            scraper.start()
-        with db.connect() as connection:
-            while connection.execute("SELECT EXISTS (SELECT FROM outbox WHERE NOT processed AND dead_at IS NULL)").fetchone()[0]:
-                time.sleep(0.05)
-        return time.monotonic() - began
-    finally:
-        stop.set()
-        if scrapes_a_second:
-            scraper.join()
-        daemon.terminate()
-        daemon.close()
+    with running(db, elastic) as daemon:
+        try:
+            if scrapes_a_second:
+                scraper.start()
+            with db.connect() as connection:
+                while connection.execute("SELECT EXISTS (SELECT FROM outbox WHERE NOT processed AND dead_at IS NULL)").fetchone()[0]:
+                    time.sleep(0.05)
+            return time.monotonic() - began
+        finally:
+            stop.set()
+            if scrapes_a_second:
+                scraper.join()
 
 
 def measure_scraping(db: Database, elastic: Elastic, events: int, rounds: int) -> dict[str, float]:
@@ -149,11 +159,9 @@ def main() -> None:
     options = parser.parse_args()
 
     results: dict[str, dict[str, float]] = {}
-    with Postgres(settings={"shared_buffers": "1GB", "max_wal_size": "4GB"}, fsync=True) as postgres, \
-            Elastic(heap="2g", java_options="") as elastic:
-        db = postgres.createdb()
-        if relay(db, elastic).run("init").exit_code != 0:
-            raise RuntimeError("init failed")
+    with postgres() as server, elasticsearch() as elastic:
+        db = server.createdb()
+        fine(relay(db, elastic).run("init"))
         measure_drain(db, elastic, min(options.events, 100_000))  # warms up the Java side; not counted
         if options.only_scraping:
             show("drain by the daemon, /metrics read 10 times a second",

@@ -19,13 +19,14 @@ def bodies(connection: psycopg.Connection, index: str, events: int) -> list[byte
     """The documents of the table as the relay would send them, without versions."""
     made: list[bytes] = []
     lines: list[str] = []
-    rows = connection.execute("SELECT aggregate_id, data::text FROM outbox WHERE aggregate_type = %s ORDER BY id LIMIT %s",
-                              [index, events])
-    for document_id, source in rows:
-        lines.append(f'{{"index":{{"_index":"{index}","_id":"{document_id}"}}}}\n{source}\n')
-        if len(lines) == DOCUMENTS_A_REQUEST:
-            made.append("".join(lines).encode())
-            lines.clear()
+    with connection.transaction(), connection.cursor("bodies") as rows:  # read as they are needed: there may be millions
+        rows.itersize = DOCUMENTS_A_REQUEST
+        rows.execute("SELECT aggregate_id, data::text FROM outbox WHERE aggregate_type = %s ORDER BY id LIMIT %s", [index, events])
+        for document_id, source in rows:
+            lines.append(f'{{"index":{{"_index":"{index}","_id":"{document_id}"}}}}\n{source}\n')
+            if len(lines) == DOCUMENTS_A_REQUEST:
+                made.append("".join(lines).encode())
+                lines.clear()
     if lines:
         made.append("".join(lines).encode())
     return made

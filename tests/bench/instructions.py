@@ -18,12 +18,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from harness import Database, Outboxd, Postgres, insert_events  # noqa: E402
+from harness import Database, Postgres, insert_events  # noqa: E402
+from release import SINK, fine, relay, wrapped  # noqa: E402
 from sink import Sink  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-BUILD = ROOT / "build" / "release"
-PROGRAM = BUILD / "src" / "cmd" / "outboxd"
 BASELINE = Path(__file__).resolve().parent / "instructions.json"
 FEW, MANY = 10_000, 50_000
 TOLERANCE = 0.05
@@ -56,23 +54,16 @@ def count(db: Database, sink: Sink, events: int, folder: Path) -> int:
         connection.execute("TRUNCATE outbox")
         insert_events(connection, events, index="products")
         connection.execute("VACUUM ANALYZE outbox")
-    wrapper = folder / "counted"
-    wrapper.write_text(f'#!/bin/sh\nexec valgrind --quiet --tool=callgrind --callgrind-out-file={profile} {PROGRAM} "$@"\n')
-    wrapper.chmod(0o755)
-    relay = Outboxd(binary_path=wrapper, postgres_dsn=db.dsn, elasticsearch_url=sink.url, relay_workers=1)
-    done = relay.run_once(timeout=300)
-    if done.exit_code != 0:
-        raise RuntimeError(f"the drain ended with {done.exit_code}:\n{done.stderr}")
+    program = wrapped(folder, "valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={profile}")
+    fine(relay(db, sink, program, relay_workers=1).run_once(timeout=300))
     return own_instructions(profile)
 
 
 def measure() -> float:
-    with Postgres() as postgres, Sink(BUILD / "tests" / "bench" / "outboxd_sink") as sink, \
+    with Postgres() as postgres, Sink(SINK) as sink, \
             tempfile.TemporaryDirectory() as folder:
         db = postgres.createdb()
-        relay = Outboxd(binary_path=PROGRAM, postgres_dsn=db.dsn, elasticsearch_url=sink.url)
-        if relay.run("init").exit_code != 0:
-            raise RuntimeError("init failed")
+        fine(relay(db, sink).run("init"))
         few, many = (count(db, sink, events, Path(folder)) for events in (FEW, MANY))
     return (many - few) / (MANY - FEW)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import NamedTuple
 
 from harness import Database, ElasticClient
 
@@ -16,8 +17,15 @@ class Sample:
         self.document_id, self.committed = document_id, committed
 
 
-def measure(db: Database, url: str, index: str, rate: int, seconds: int) -> list[float]:
-    """Latencies in milliseconds, sorted."""
+class Measured(NamedTuple):
+    sorted_ms: list[float]
+    written_s: float  # events a second; a busy machine does not reach the rate
+
+    def percentile(self, share: float) -> float:
+        return self.sorted_ms[min(len(self.sorted_ms) - 1, int(len(self.sorted_ms) * share))]
+
+
+def measure(db: Database, url: str, index: str, rate: int, seconds: int) -> Measured:
     waiting: list[Sample] = []
     latencies: list[float] = []
     lock = threading.Lock()
@@ -59,8 +67,4 @@ def measure(db: Database, url: str, index: str, rate: int, seconds: int) -> list
         reader.join()
     if took > seconds * 1.1:
         print(f"note: the writer reached only {rate * seconds / took:.0f} of {rate} events/s")
-    return sorted(latencies)
-
-
-def percentile(values: list[float], share: float) -> float:
-    return values[min(len(values) - 1, int(len(values) * share))]
+    return Measured(sorted(latencies), rate * seconds / took)

@@ -18,8 +18,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import latency  # noqa: E402
-from bench import BINARY, ROOT, show  # noqa: E402
-from harness import Completed, Database, Elastic, Outboxd, Postgres  # noqa: E402
+from bench import elasticsearch, postgres, show  # noqa: E402
+from harness import Completed, Database, Elastic  # noqa: E402
+from release import ROOT, fine, relay  # noqa: E402
 
 INDEX = "products"
 LIVE = "live"
@@ -29,20 +30,10 @@ REFRESH = "CASE o.event WHEN 'wait_for' THEN 'wait_for' WHEN 'true' THEN 'true' 
 SAMPLES = 40
 
 
-def cli(db: Database, elastic: Elastic, **settings: object) -> Outboxd:
-    return Outboxd(binary_path=BINARY, postgres_dsn=db.dsn, elasticsearch_url=elastic.url, **settings)
-
-
-def fine(done: Completed, expect: int = 0) -> Completed:
-    if done.exit_code != expect:
-        raise RuntimeError(f"ended with {done.exit_code}: {done.stderr[-2000:]}")
-    return done
-
-
 def live(db: Database, elastic: Elastic, seconds: int, into: dict[str, float]) -> threading.Thread:
     def measure() -> None:
-        values = latency.measure(db, elastic.url, LIVE, LIVE_RATE, seconds)
-        into.update(live_p50_ms=latency.percentile(values, 0.5), live_p99_ms=latency.percentile(values, 0.99))
+        measured = latency.measure(db, elastic.url, LIVE, LIVE_RATE, seconds)
+        into.update(live_p50_ms=measured.percentile(0.5), live_p99_ms=measured.percentile(0.99))
 
     thread = threading.Thread(target=measure)
     thread.start()
@@ -52,14 +43,15 @@ def live(db: Database, elastic: Elastic, seconds: int, into: dict[str, float]) -
 def beside_live(db: Database, elastic: Elastic, rows: int, work: Callable[[], Completed]) -> dict[str, float]:
     """The work, with live events beside its first 15 s."""
     found: dict[str, float] = {}
-    postgres, servers = db.server.cpu_seconds(), elastic.cpu_seconds()
+    postgres_before, elastic_before = db.server.cpu_seconds(), elastic.cpu_seconds()
     thread = live(db, elastic, 15, found)
     began = time.monotonic()
     done = work()
     seconds = time.monotonic() - began
     thread.join()
     return {"seconds": seconds, "rows_s": rows / seconds, "own_cpu_s": done.cpu_seconds, "peak_rss_mb": done.peak_rss_kb / 1024,
-            "postgres_cpu_s": db.server.cpu_seconds() - postgres, "elasticsearch_cpu_s": elastic.cpu_seconds() - servers} | found
+            "postgres_cpu_s": db.server.cpu_seconds() - postgres_before,
+            "elasticsearch_cpu_s": elastic.cpu_seconds() - elastic_before} | found
 
 
 def backfill(db: Database, elastic: Elastic, rows: int) -> dict[str, float]:
@@ -69,7 +61,7 @@ def backfill(db: Database, elastic: Elastic, rows: int) -> dict[str, float]:
     delivered = "SELECT count(*) FROM outbox WHERE processed AND aggregate_type = 'products'"
 
     def work() -> Completed:
-        done = fine(cli(db, elastic).run("backfill", INDEX, timeout=3600))
+        done = fine(relay(db, elastic).run("backfill", INDEX, timeout=3600))
         while db.value("SELECT EXISTS (SELECT FROM outbox WHERE NOT processed AND aggregate_type = 'products')"):
             time.sleep(0.2)
         return done
@@ -85,7 +77,7 @@ def verify(db: Database, elastic: Elastic, rows: int, *words: str, expect: dict[
     said: dict[str, Any] = {}
 
     def work() -> Completed:
-        done = fine(cli(db, elastic).run("verify", INDEX, "--json", *words, timeout=3600), 65 if expect else 0)
+        done = fine(relay(db, elastic).run("verify", INDEX, "--json", *words, timeout=3600), 65 if expect else 0)
         said.update(json.loads(done.stdout))
         return done
 
@@ -145,17 +137,16 @@ def main() -> None:
         results[title] = {name: median(one[name] for one in rounds) for name in rounds[0]}
         show(title, results[title])
 
-    with Postgres(settings={"shared_buffers": "1GB", "max_wal_size": "4GB"}, fsync=True) as postgres, \
-            Elastic(heap="2g", java_options="") as elastic:
-        db = postgres.createdb()
-        fine(cli(db, elastic).run("init", "--notify"))
+    with postgres() as server, elasticsearch() as elastic:
+        db = server.createdb()
+        fine(relay(db, elastic).run("init", "--notify"))
         db.execute("CREATE TABLE products (id bigint PRIMARY KEY, name text, price numeric, text text)")
         db.execute(f"INSERT INTO products SELECT n, 'product ' || n, n + 0.50, repeat(md5(n::text), 10) FROM generate_series(1, {rows}) n")
         db.execute("VACUUM ANALYZE products")
         for index in (LIVE, "searched"):
             elastic.create_index(index, {"properties": {"n": {"type": "integer"}, "title": {"type": "text"}}})
-        fine(cli(db, elastic).run("track", INDEX, "--index", INDEX))
-        daemon = cli(db, elastic, outbox_refresh=REFRESH)
+        fine(relay(db, elastic).run("track", INDEX, "--index", INDEX))
+        daemon = relay(db, elastic, outbox_refresh=REFRESH)
         daemon.start()
         try:
             daemon.wait_log("wakeups_work", timeout=30)
