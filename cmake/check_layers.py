@@ -18,7 +18,7 @@ ROOMS = {
 LIBRARIES = {
     r"libpq-fe\.h|libpq/.*|postgres_ext\.h": {"pg"},
     r"curl/.*": {"es"},
-    r"jansson\.h": {"es", "pg", "cmd", "run/status", "run/verifier"},
+    r"jansson\.h": {"es", "pg", "cmd", "run/child", "run/status", "run/sweeper", "run/verifier"},
     r"zlib\.h": {"es"},
     r"ev\.h": {"pg/conn", "es/http", "es/http_sync", "run"},
     r"ut(hash|list|array|string)\.h": {"core"},

@@ -16,11 +16,12 @@ commands=(
 	'backfill:make events of the rows that a table has already, or list what was begun'
 	'verify:compare a table, or all that are tracked, with the index\: what is missing, stale or should not be there'
 	'reindex:fill another index while both are written, compare it, and move the alias to it'
+	'sweep:carry out a delete_by_query event that waits, as the relay has it done\: outbox.delete_by_query'
 	'config:show each setting and where it comes from'
 )
 for word in "${(@)words[2,CURRENT-1]}"; do
 	case $word in
-	(run|init|status|dead|requeue|purge|check|probe|health|track|backfill|verify|reindex|config) command=$word; break ;;
+	(run|init|status|dead|requeue|purge|check|probe|health|track|backfill|verify|reindex|sweep|config) command=$word; break ;;
 	esac
 done
 case $command in
@@ -33,10 +34,11 @@ case $command in
 (check) own=( '--raise-sequence[after a failover or restore that lost ids\: lift the sequence above them]' '--json[for programs]' ) ;;
 (probe) own=( '--index=[the index of its document (outboxd-probe)]:NAME:' '--timeout=[how long delivery and search may take (30s)]:TIME:' '--json[for programs]' ) ;;
 (health) own=( '--ready[can it deliver events now? Not for what restarts it\: an outage is no reason]' '--timeout=[how long the answer may take (2s)]:TIME:' ) ;;
-(track) own=( '--index=[the index of its documents]:NAME:' '--key=[the id of a document\: a unique column (default\: the primary key)]:COLUMN:' '--document=[a view with that column\: its row, or its column \`document\`, is the document]:VIEW:' '--columns=[only these columns are the document, and only their changes are events]:A,B:' '--when=[over the row t\: what does not fulfil it is not in the index]:CONDITION:' '--touches=[child tables, and which of their columns names the row that changes with them]:TABLE.COLUMN,...:' '--truncate=[TRUNCATE is an error, or a delete of each document (refuse)]:refuse|delete:' '--always[also what a subscription applies (session_replication_role = replica)]' '--remove[take the triggers away again]' '--print[only print the SQL]' '--json[for programs\: the list]' ) ;;
+(track) own=( '--index=[the index of its documents]:NAME:' '--key=[the id of a document\: a unique column (default\: the primary key)]:COLUMN:' '--document=[a view with that column\: its row, or its column \`document\`, is the document]:VIEW:' '--columns=[only these columns are the document, and only their changes are events]:A,B:' '--when=[over the row t\: what does not fulfil it is not in the index]:CONDITION:' '--touches=[child tables, and which of their columns names the row that changes with them]:TABLE.COLUMN,...:' '--truncate=[TRUNCATE is an error, a delete of each document, or one delete_by_query of all (refuse)]:refuse|delete|query:' '--always[also what a subscription applies (session_replication_role = replica)]' '--remove[take the triggers away again]' '--print[only print the SQL]' '--json[for programs\: the list]' ) ;;
 (backfill) own=( '--index=[the index of its documents]:NAME:' '--key=[the id of a document\: a unique column (default\: the primary key)]:COLUMN:' '--document=[a view with that column\: its row, or its column \`document\`, is the document]:VIEW:' '--columns=[only these columns are the document, and only their changes are events]:A,B:' '--when=[over the row t\: what does not fulfil it is not in the index]:CONDITION:' '--rate=[at most so many a second]:ROWS:' '--rate-bytes=[at most so much of documents a second\: 5MB]:SIZE:' '--ahead=[so many undelivered ones at most\: what a live event may find before it (10000)]:EVENTS:' '--restart[from the beginning, not from where it was interrupted]' '--dry-run[only count]' '--json[for programs]' ) ;;
 (verify) own=( '--index=[the index of its documents]:NAME:' '--key=[the id of a document\: a unique column (default\: the primary key)]:COLUMN:' '--document=[a view with that column\: its row, or its column \`document\`, is the document]:VIEW:' '--columns=[only these columns are the document, and only their changes are events]:A,B:' '--when=[over the row t\: what does not fulfil it is not in the index]:CONDITION:' '--repair[write an event for each difference]' '--sample=[only so many of the keys, chosen by their hash]:N%:' '--except=[fields of the document that do not count\: a,b]:FIELDS:' '--rate=[at most so many a second]:ROWS:' '--timeout=[how long the events of a document that differs may wait for delivery (60s)]:TIME:' '--json[for programs]' ) ;;
 (reindex) own=( '--to=[the new index]:NAME:' '--mapping=[its settings and mappings, as PUT /NAME takes them; without it NAME may be there already]:FILE:_files' '--index=[the alias that is searched\: into which the table is tracked]:ALIAS:' '--rate=[fill and compare at most so many a second]:ROWS:' '--ahead=[as of backfill (10000)]:EVENTS:' '--except=[as of verify]:FIELDS:' '--abort[delete what was made so far; search stays as it was]' '--drop[delete what was replaced]' ) ;;
+(sweep) own=( '--json[for programs]' ) ;;
 (config) own=( '--json[for programs]' '2:text:(sample reference man fsm metrics bash zsh fish)' ) ;;
 esac
 _arguments $own '1:command:{_describe command commands}' \
@@ -48,7 +50,7 @@ _arguments $own '1:command:{_describe command commands}' \
 	'--outbox-key=[What events must be kept in order by; default\: document_id. Must be immutable, and the same for all events of one document.]:value:' \
 	'--outbox-index=[Name of the Elasticsearch index. A plain word in single quotes is a constant\: '\''products'\''.]:value:' \
 	'--outbox-document-id=[The document'\''s _id.]:value:' \
-	'--outbox-operation=[\`index\`, \`create\` or \`delete\`. An \`index\` whose document is NULL is a delete.]:value:' \
+	'--outbox-operation=[\`index\`, \`create\`, \`update\`, \`delete\` or, where outbox.delete_by_query allows it, \`delete_by_query\`. An \`index\` whose document is NULL is a delete.]:value:' \
 	'--outbox-version=[External version of the document; default\: id. Must grow with every event of one document.]:value:' \
 	'--outbox-routing=[Routing value, a pure function of the document; NULL = none.]:value:' \
 	'--outbox-pipeline=[Ingest pipeline; NULL = none.]:value:' \
@@ -56,6 +58,7 @@ _arguments $own '1:command:{_describe command commands}' \
 	'--outbox-refresh=[\`wait_for\` for an event that must be found by the next search, such as CASE WHEN o.event = '\''renamed'\'' THEN '\''wait_for'\'' END\: its request waits for the index'\''s refresh, which must come well within elasticsearch.timeout; \`true\` forces one; NULL = elasticsearch.refresh.]:value:' \
 	'--outbox-document=[The document\: a JSON object (json, jsonb or text). May be a sub-select from a view.]:value:' \
 	'--outbox-deletes=[How a delete is sent\: as a delete, or as a small versioned document {"deleted"\:true} that no forgotten tombstone can undo.]:value:(delete tombstone)' \
+	'--outbox-delete-by-query=[Indexes, as events name them, whose documents may be deleted by a query\: products, orders. An event with the operation \`delete_by_query\` and the document {"query"\: {...}} does it. Such an index takes only whole documents, no create and no update. Without outbox.operation an event called delete_by_query is one.]:value:' \
 	'--elasticsearch-url=[http\:// or https\:// address of Elasticsearch or OpenSearch, without user and password.]:value:' \
 	'--elasticsearch-username=[User for basic authentication; its password is in password_file.]:value:' \
 	'--elasticsearch-password-file=[File with the password. This file and the other secret files are read again when they change.]:value:_files' \

@@ -86,6 +86,7 @@ int cmd_track(const struct call *call, struct err *e);
 int cmd_backfill(const struct call *call, struct err *e);
 int cmd_verify(const struct call *call, struct err *e);
 int cmd_reindex(const struct call *call, struct err *e);
+int cmd_sweep(const struct call *call, struct err *e);
 int cmd_config(const struct call *call, struct err *e);
 
 #endif

@@ -45,6 +45,7 @@ struct entry {
 	size_t start, end; // its bytes in the body; equal = none
 	uint16_t parts;    // of an update: how many events its bytes hold, in lines of their own
 	bool based; // ... of which the first line is all that there is of the document, not in Elasticsearch
+	bool query; // it is a delete_by_query, of an index and of no document: somebody else carries it out
 	struct document *document; // the key; NULL for a row that was refused before sending
 };
 
@@ -84,6 +85,8 @@ size_t batch_add(struct batch *b, const struct row *row, enum op op, bool *ret_h
 const struct entry *batch_carried(const struct batch *b, size_t i);
 // A row that was refused before sending.
 size_t batch_add_refused(struct batch *b, const struct row *row, const struct refusal *why);
+// A delete_by_query: it waits, no attempt is counted, and its `error` stays as it is; or it is refused, why not NULL.
+void batch_add_query(struct batch *b, const struct row *row, const struct refusal *why);
 // Where the entry that was added last stands in the body. What it replaces loses its bytes.
 void batch_set_bytes(struct batch *b, size_t i, size_t start, size_t end);
 size_t batch_live_bytes(const struct batch *b); // bytes in the body that will be sent

@@ -59,6 +59,16 @@ struct refusal {
 // here, before sending (facts: id over 512 bytes, bad version, index name with date math, document that is
 // not an object, ...). True = the row may be sent as *ret_op; false = *ret_refusal says why not.
 bool row_check(const struct row *row, enum op *ret_op, struct refusal *ret_refusal);
+// Is its operation delete_by_query? Such a row is never sent as it is, so row_check refuses it.
+bool row_is_query(const struct row *row);
+// May documents of this index be deleted by a query? allowed = outbox.delete_by_query.
+bool row_takes_queries(struct slice index, const char *allowed);
+// May the query be carried out? *ret_query = what to search for, borrowed from the row; NULL = the document is not looked at.
+bool row_check_query(const struct row *row, const char *allowed, struct slice *ret_query,
+		     struct refusal *ret_refusal);
+// For a row that passed row_check: an index that takes queries takes whole documents alone. The version of a create says nothing of
+// its age, and an update would be merged into what an older query, not yet carried out, is to delete.
+bool row_check_whole(const struct row *row, enum op op, const char *allowed, struct refusal *ret_refusal);
 enum refresh row_refresh(const struct row *row); // of a row that passed
 
 #endif

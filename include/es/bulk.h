@@ -34,6 +34,7 @@ struct bulk_item {
 	int status;
 	const char *type;   // error.type or ""
 	const char *reason; // error.reason or ""
+	const char *index;  // "" unless it was asked for, and bulk_decode_whole reads the answer
 };
 typedef void bulk_item_callback(void *arg, size_t position, const struct bulk_item *item);
 
@@ -42,6 +43,10 @@ typedef void bulk_item_callback(void *arg, size_t position, const struct bulk_it
 // with a status. Otherwise false, no callback was made, and *e says what was wrong (never any payload).
 bool bulk_decode(const char *body, size_t len, size_t expected, bulk_item_callback *cb, void *arg,
 		 struct err *e) must_check;
+
+// The same, however clean it is, with the index of each item.
+bool bulk_decode_whole(const char *body, size_t len, size_t expected, bulk_item_callback *cb, void *arg,
+		       struct err *e) must_check;
 
 // error.type and error.reason of an answer that is not 200, cut to the arrays; "" when the body says nothing
 // readable (HTML of a proxy, empty).

@@ -10,12 +10,17 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+// TRUNCATE is an error, a delete of each document, or one delete_by_query of all of them.
+enum truncate { TRUNCATE_REFUSED, TRUNCATE_DELETES, TRUNCATE_QUERIES };
+const char *truncate_name(enum truncate t);
+bool truncate_read(const char *name, enum truncate *ret); // false = there is none of that name
+
 struct track {
 	struct source_spec source; // with an index; only changes of its columns are events
 	const char
 		*touches; // "child.column,...": the column names the row that its changes touch; NULL = none
-	bool truncate_deletes; // TRUNCATE is a delete of each document, instead of an error
-	bool always;           // also what a subscription applies
+	enum truncate truncate;
+	bool always; // also what a subscription applies
 };
 
 // Replaces what was there for this table and index. Says on `out` what it did, with `print` only the statements; without that it

@@ -130,6 +130,7 @@ struct worker {
 	int server_errors;  // in the answer that is read
 	bool accepted_any;  // some request of this claim was accepted
 	bool parked;        // the table holds refused rows
+	bool queries;       // some event of this claim is a delete_by_query
 	bool sieve;         // after the rollback, look for rows whose mapping fails
 	bool denied;        // the probe was answered by 401
 	char refusal[1024]; // what was said then, or to the last of the lone refusals

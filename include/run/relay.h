@@ -22,6 +22,7 @@ struct relay_start {
 	bool once;
 	const struct relay_watcher *watcher; // NULL = nobody watches
 	char *const *verify;                 // the arguments of [verify] interval's process, NULL at the end
+	char *const *sweep; // those of the process that carries out a delete_by_query, less the event's id
 };
 
 // Runs until a signal ends it or, with once, until every event that was there at the start is delivered, dead or

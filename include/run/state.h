@@ -27,6 +27,7 @@ struct keeper;
 struct admin;
 struct service;
 struct verifier;
+struct sweeper;
 struct relay_watcher;
 
 // Since the start; claimed = the sum of the fates.
@@ -90,6 +91,7 @@ struct relay {
 	struct keeper *keeper;
 	struct admin *admin;       // NULL = there is none
 	struct verifier *verifier; // NULL = there is none
+	struct sweeper *sweeper;   // NULL = there is none, and no index takes queries
 	struct health health;
 	struct service *service;
 	ev_timer pump, limit, stop_limit, tick;

@@ -1,5 +1,5 @@
 -- Events that were refused because of a higher version, which the table has drawn by now: is that version an event of the
--- same document? If not, it stems from ids that went back, and the event was never delivered: it waits. Believed are versions
+-- same document, or a query that deleted it? If not, it stems from ids that went back, and the event was never delivered: it waits. Believed are versions
 -- whose row may have been purged: of events that are older than keep ($4, milliseconds) themselves, and those older than every
 -- delivered row that is still here.
 UPDATE {table} t
@@ -11,4 +11,5 @@ WHERE t.ctid = ANY ($1::tid[]) AND t.ctid = c.tid
   AND t.created_at > now() - $4::bigint * interval '1 millisecond'
   AND c.version >= coalesce((SELECT min({id}) FROM {table} o WHERE o.processed), 0)
   AND NOT EXISTS (SELECT FROM {table} o
-		WHERE ({id}) = c.version AND ({index})::text = c.index AND ({document_id})::text = c.id)
+		WHERE ({id}) = c.version AND ({index})::text = c.index
+		  AND (({document_id})::text = c.id OR ({operation})::text = 'delete_by_query'))

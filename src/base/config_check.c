@@ -185,6 +185,24 @@ static bool check_tls(const struct config *c, struct err *e)
 	       wrong(c, OPTION_elasticsearch_fingerprint, e, why.text);
 }
 
+static bool check_queries(const struct config *c, struct err *e)
+{
+	static const char between[] = ", \t", all[] = "_all";
+	const char *names = c->outbox_delete_by_query;
+	bool good = !names[strcspn(names, "*?\"<>|#/\\")];
+
+	for (const char *name = names + strspn(names, between); *name; name += strspn(name, between)) {
+		size_t n = strcspn(name, between);
+
+		good = good && !(n == strlen(all) && memcmp(name, all, n) == 0);
+		name += n;
+	}
+	if (!good)
+		return wrong(c, OPTION_outbox_delete_by_query, e,
+			     "must name each index, as events do: products, orders");
+	return true;
+}
+
 static bool check_retry(const struct config *c, struct err *e)
 {
 	if (c->retry_cap < c->retry_base)
@@ -195,5 +213,5 @@ static bool check_retry(const struct config *c, struct err *e)
 bool config_check(const struct config *c, unsigned needs, struct err *e)
 {
 	return check_required(c, needs, e) && check_url(c, e) && check_credentials(c, e) && check_tls(c, e) &&
-	       check_retry(c, e) && ((needs & NEEDS_NO_SECRETS) || check_files(c, e));
+	       check_retry(c, e) && check_queries(c, e) && ((needs & NEEDS_NO_SECRETS) || check_files(c, e));
 }

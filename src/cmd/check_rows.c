@@ -114,16 +114,24 @@ struct tally {
 	struct refusal why;
 };
 
+// *ret_op is not set for a query, which is none of a document.
+static bool is_fine(const struct row *row, const char *queries, enum op *ret_op, struct refusal *why)
+{
+	if (row_is_query(row))
+		return row_check_query(row, queries, NULL, why);
+	return row_check(row, ret_op, why) && row_check_whole(row, *ret_op, queries, why);
+}
+
 static void check_row(struct look *look, const struct pg_result *res, int r, struct tally *tally)
 {
 	const char *id = sync_text(res, r, 0);
 	struct row row;
 	struct refusal why = { 0 };
 	struct target *target;
-	enum op op;
+	enum op op = OP_DELETE;
 
 	sync_row(res, r, &row);
-	if (!row_check(&row, &op, &why)) {
+	if (!is_fine(&row, look->checkup->config->outbox_delete_by_query, &op, &why)) {
 		if (tally->pending + tally->delivered == 0) {
 			tally->why = why;
 			(void)snprintf(tally->id, sizeof(tally->id), "%s", id ? id : "NULL");
@@ -140,7 +148,7 @@ static void check_row(struct look *look, const struct pg_result *res, int r, str
 		return;
 	}
 	target->ops |= 1u << op;
-	if (op != OP_CREATE)
+	if (op != OP_CREATE && !row_is_query(&row))
 		json_array_append_new(target->ids, json_string(row.document_id.p));
 }
 

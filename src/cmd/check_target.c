@@ -9,6 +9,7 @@
 #include <fnmatch.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PRIVILEGES "privileges"
 #define INDEX "index"
@@ -35,8 +36,9 @@ static void need(struct elastic *es, const struct target *t, bool granted, bool 
 
 static json_t *question(const struct target *t)
 {
-	return json_pack("{s:[{s:[s],s:[s,s,s,s,s,s,s]}]}", "index", "names", t->index, "privileges", "index",
-			 "create", "create_doc", "delete", "read", "auto_configure", "create_index");
+	return json_pack("{s:[{s:[s],s:[s,s,s,s,s,s,s,s]}]}", "index", "names", t->index, "privileges",
+			 "index", "create", "create_doc", "delete", "read", "maintenance", "auto_configure",
+			 "create_index");
 }
 
 void check_privileges(struct elastic *es, const struct target *t, bool exists)
@@ -49,6 +51,8 @@ void check_privileges(struct elastic *es, const struct target *t, bool exists)
 	const json_t *granted = json_object_get(json_object_get(a.json, "index"), t->index);
 	bool deletes = (t->ops & 1 << OP_DELETE) && !tombstones;
 	bool updates = t->ops & 1 << OP_UPDATE;
+	bool queries = row_takes_queries((struct slice){ t->index, strlen(t->index) },
+					 c->outbox_delete_by_query);
 	bool indexes = (t->ops & 1 << OP_INDEX) || updates || ((t->ops & 1 << OP_DELETE) && tombstones);
 	bool creates = t->ops & 1 << OP_CREATE;
 
@@ -59,8 +63,10 @@ void check_privileges(struct elastic *es, const struct target *t, bool exists)
 	}
 	if (indexes || !appends)
 		need(es, t, has(granted, "index"), indexes, "index");
-	if (updates) // what it is merged into
+	if (updates || queries) // what it is merged into, or deletes
 		need(es, t, has(granted, "read"), true, "read");
+	if (queries) // to find what was just written
+		need(es, t, has(granted, "maintenance"), true, "maintenance");
 	if (creates || appends)
 		need(es, t, has(granted, "index") || has(granted, "create") || has(granted, "create_doc"),
 		     creates, "create_doc");

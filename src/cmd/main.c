@@ -194,6 +194,12 @@ static bool read_flag(struct line *l, char **argv, int argc, int *i, struct err 
 	return true;
 }
 
+// The relay hands over what the mapping calls an id.
+static bool is_negative_id(const struct line *l, const char *word)
+{
+	return l->command->run == cmd_sweep && strspn(word + 1, "0123456789") > 0;
+}
+
 static bool read_line(struct line *l, char **argv, int argc, struct err *e)
 {
 	if (!find_command(l, argv, argc, e))
@@ -204,7 +210,7 @@ static bool read_line(struct line *l, char **argv, int argc, struct err *e)
 		if (strncmp(argv[i], "--", 2) == 0 && argv[i][2]) {
 			if (!read_flag(l, argv, argc, &i, e))
 				return false;
-		} else if (argv[i][0] == '-') {
+		} else if (argv[i][0] == '-' && !is_negative_id(l, argv[i])) {
 			return err_set(e, ERR_USAGE, "%s: no such flag; see outboxd --help", argv[i]);
 		} else if (l->call->word_count >= l->command->words) {
 			return err_set(e, ERR_USAGE, "%s: one word too many; it is outboxd %s %s", argv[i],

@@ -57,17 +57,14 @@ static void add_setting(struct arguments *a, const char *name, const char *value
 	add(a, buf_take(&word));
 }
 
-// `outboxd verify` with the file and the flags of this process.
-static struct arguments verify_arguments(const struct call *call)
+// Another command with the file and the flags of this process.
+static struct arguments arguments_of(const struct call *call, const char *command)
 {
 	struct arguments a = { 0 };
-	char rate[24];
 
-	snprintf(rate, sizeof(rate), "%" PRId64, call->config->verify_rate);
 	add(&a, mem_strdup("outboxd"));
-	add(&a, mem_strdup("verify"));
+	add(&a, mem_strdup(command));
 	add(&a, mem_strdup("--json"));
-	add_setting(&a, "rate", rate);
 	if (call->config_path)
 		add_setting(&a, "config", call->config_path);
 	for (int i = 0; i < call->setting_count; i++)
@@ -75,19 +72,36 @@ static struct arguments verify_arguments(const struct call *call)
 	return a;
 }
 
+static struct arguments verify_arguments(const struct call *call)
+{
+	struct arguments a = arguments_of(call, "verify");
+	char rate[24];
+
+	snprintf(rate, sizeof(rate), "%" PRId64, call->config->verify_rate);
+	add_setting(&a, "rate", rate);
+	return a;
+}
+
+static void arguments_done(struct arguments *a)
+{
+	for (size_t i = 0; i < a->count; i++)
+		free(a->word[i]);
+	free(a->word);
+}
+
 int cmd_run(const struct call *call, struct err *e)
 {
-	struct arguments verify = verify_arguments(call);
+	struct arguments verify = verify_arguments(call), sweep = arguments_of(call, "sweep");
 	const struct relay_start start = {
 		.config = call->config,
 		.version = call->version,
 		.once = call->once,
 		.verify = verify.word,
+		.sweep = sweep.word,
 	};
 	int code = call->once && progress_on_terminal() ? run_watched(call, &start, e) : relay_run(&start, e);
 
-	for (size_t i = 0; i < verify.count; i++)
-		free(verify.word[i]);
-	free(verify.word);
+	arguments_done(&verify);
+	arguments_done(&sweep);
 	return code;
 }

@@ -8,7 +8,6 @@
 #include "pg/sync.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static bool list(const struct call *call, struct err *e)
 {
@@ -38,18 +37,17 @@ struct source_spec command_source(const struct call *call)
 
 static bool install(const struct call *call, struct err *e)
 {
-	const char *truncate = call->truncate ? call->truncate : "refuse";
-	const struct track t = {
+	struct track t = {
 		.source = command_source(call),
 		.touches = call->touches,
-		.truncate_deletes = strcmp(truncate, "delete") == 0,
 		.always = call->always,
 	};
 
 	if (!call->index)
 		return err_set(e, ERR_USAGE, "track %s: name its index (--index)", call->words[0]);
-	if (!t.truncate_deletes && strcmp(truncate, "refuse") != 0)
-		return err_set(e, ERR_USAGE, "--truncate: \"%s\" is neither refuse nor delete", truncate);
+	if (call->truncate && !truncate_read(call->truncate, &t.truncate))
+		return err_set(e, ERR_USAGE, "--truncate: \"%s\" is none of refuse, delete, query",
+			       call->truncate);
 	return track_install(call->config, &t, call->print, stdout, e);
 }
 

@@ -4,10 +4,10 @@
 // be sorted as the other, and memory holds a piece.
 #include "cmd/verify.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cmd/interrupt.h"
+#include "cmd/scroll.h"
 #include "es/http_sync.h"
 #include "pg/sync.h"
 
@@ -21,7 +21,6 @@
 #define PIECE_BYTES (INT64_C(4) * 1024 * 1024)
 #define FIRST_ROWS 100
 #define PAGE_MOST 5000
-#define KEEP "10m"     // between two pages
 #define LOOK_AFTER 500 // doubts that are worth a look before the next piece
 
 struct scan {
@@ -151,20 +150,14 @@ static bool scan_rows(struct scan *s, struct err *e)
 
 static bool ask_page(struct scan *s, const struct http_reply **ret, struct err *e)
 {
-	auto_free char *path = http_path("/", verify_index(s->verify), "/_search?scroll=" KEEP);
-	struct buf body;
-	bool ok;
+	auto_free char *path = http_path("/", verify_index(s->verify), "/_search?scroll=" SCROLL_KEEP);
+	char body[80];
 
-	buf_init(&body, (size_t)1024 * 1024);
 	if (s->scroll)
-		buf_addf(&body, "{\"scroll\":\"" KEEP "\",\"scroll_id\":\"%s\"}", s->scroll);
-	else
-		buf_addf(&body, "{\"size\":%" PRId64 ",\"sort\":[\"_doc\"],\"_source\":false}", s->page_ids);
-	// A page that was asked for twice could be the next one: what is lost then would be missed without a word.
-	ok = s->scroll ? verify_ask_once(s->http, "POST", "/_search/scroll", buf_str(&body), ret, e)
-		       : verify_ask(s->http, "POST", path, buf_str(&body), ret, e);
-	buf_done(&body);
-	return ok;
+		return scroll_next(s->http, s->scroll, ret, e);
+	snprintf(body, sizeof(body), "{\"size\":%" PRId64 ",\"sort\":[\"_doc\"],\"_source\":false}",
+		 s->page_ids);
+	return verify_ask(s->http, "POST", path, body, ret, e);
 }
 
 // Every id of the index, or an error.
@@ -224,21 +217,6 @@ static void refresh(struct scan *s)
 		return;
 }
 
-static void end_search(struct scan *s)
-{
-	const struct http_reply *reply;
-	struct err ignored = { 0 };
-	struct buf body;
-
-	if (!s->scroll)
-		return;
-	buf_init(&body, (size_t)1024 * 1024);
-	buf_addf(&body, "{\"scroll_id\":\"%s\"}", s->scroll);
-	if (!verify_ask_once(s->http, "DELETE", "/_search/scroll", buf_str(&body), &reply, &ignored))
-		ignored = (struct err){ 0 }; // it ends by itself
-	buf_done(&body);
-}
-
 static bool scan_index(struct scan *s, struct err *e)
 {
 	bool more = true, ok = true;
@@ -249,7 +227,7 @@ static bool scan_index(struct scan *s, struct err *e)
 		ok = scan_page(s, &more, e) && look_closely(s, e);
 		keep_pace(s);
 	}
-	end_search(s);
+	scroll_end(s->http, s->scroll);
 	return ok;
 }
 

@@ -92,7 +92,8 @@ struct slice batch_document_id(const struct batch *b, size_t i)
 {
 	const struct document *d = batch_entry(b, i)->document;
 
-	return d ? (struct slice){ d->text + d->index_len + 1, d->id_len } : (struct slice){ NULL, 0 };
+	return d && d->id_len > 0 ? (struct slice){ d->text + d->index_len + 1, d->id_len }
+				  : (struct slice){ NULL, 0 };
 }
 
 const struct trouble *batch_trouble(const struct batch *b, size_t i)
@@ -304,6 +305,21 @@ size_t batch_add_refused(struct batch *b, const struct row *row, const struct re
 	batch_judge(b, number, VERDICT_DEAD);
 	batch_set_trouble(b, number, 0, why->type, why->reason);
 	return number;
+}
+
+void batch_add_query(struct batch *b, const struct row *row, const struct refusal *why)
+{
+	struct row of_index = *row;
+	size_t number = b->count;
+
+	// No document has an empty id: so none settles it.
+	of_index.document_id = (struct slice){ "", 0 };
+	new_entry(b, row)->query = true;
+	if (row->index.n > 0 && row->index.n < KEY_MAX)
+		b->entries[number].document = find_document(b, &of_index);
+	batch_judge(b, number, why ? VERDICT_DEAD : VERDICT_ASIDE);
+	if (why)
+		batch_set_trouble(b, number, 0, why->type, why->reason);
 }
 
 void batch_set_bytes(struct batch *b, size_t i, size_t start, size_t end)

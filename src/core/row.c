@@ -153,7 +153,8 @@ static bool read_op(const struct row *row, enum op *ret_op, struct refusal *ret)
 			return true;
 		}
 	}
-	return refuse(ret, bad_action, "the operation is none of index, create, update, delete");
+	return refuse(ret, bad_action,
+		      "the operation is none of index, create, update, delete, delete_by_query");
 }
 
 // What follows the first brace of a whole document is the server's to judge: it would fail this row only. A part must be understood
@@ -184,6 +185,65 @@ static bool check_version(const struct row *row, enum op op, struct refusal *ret
 	if (row->version < 0)
 		return refuse(ret, bad_action, "the version is negative (%lld)", (long long)row->version);
 	return true;
+}
+
+bool row_is_query(const struct row *row)
+{
+	return equals(row->operation, "delete_by_query");
+}
+
+bool row_takes_queries(struct slice index, const char *allowed)
+{
+	static const char between[] = ", \t";
+
+	for (const char *name = allowed + strspn(allowed, between); *name; name += strspn(name, between)) {
+		size_t n = strcspn(name, between);
+
+		if (n == index.n && memcmp(name, index.p, n) == 0)
+			return true;
+		name += n;
+	}
+	return false;
+}
+
+static bool read_query(struct slice document, struct slice *ret, struct refusal *ret_refusal)
+{
+	struct json_member first = { 0 }, second;
+	struct json_walk w;
+
+	if (document.p && json_is_text_of_object(document, JSON_DOCUMENT_DEPTH)) {
+		w = json_walk(document);
+		if (json_next(&w, &first) && equals(first.key, "query") && *first.value.p == '{' &&
+		    !json_next(&w, &second)) {
+			*ret = first.value;
+			return true;
+		}
+	}
+	return refuse(ret_refusal, "delete_by_query_invalid",
+		      "the document is not {\"query\": {...}}, with that one key");
+}
+
+bool row_check_query(const struct row *row, const char *allowed, struct slice *ret_query,
+		     struct refusal *ret_refusal)
+{
+	if (!check_index(row->index, ret_refusal))
+		return false;
+	if (!row_takes_queries(row->index, allowed))
+		return refuse(
+			ret_refusal, "delete_by_query_not_allowed",
+			"the index is not in outbox.delete_by_query: add it there, then requeue this event");
+	return check_version(row, OP_DELETE, ret_refusal) &&
+	       (!ret_query || read_query(row->document, ret_query, ret_refusal));
+}
+
+bool row_check_whole(const struct row *row, enum op op, const char *allowed, struct refusal *ret_refusal)
+{
+	if (op == OP_INDEX || op == OP_DELETE || !row_takes_queries(row->index, allowed))
+		return true;
+	return refuse(
+		ret_refusal, "whole_documents_only",
+		"the index is in outbox.delete_by_query, so it takes whole documents: index and delete, no %s",
+		op_name(op));
 }
 
 const char *refresh_name(enum refresh r)

@@ -38,6 +38,7 @@ static bool read_item(json_t *item, struct bulk_item *ret)
 		.status = (int)json_integer_value(status),
 		.type = text_of(json_object_get(error, "type")),
 		.reason = text_of(json_is_string(error) ? error : json_object_get(error, "reason")),
+		.index = text_of(json_object_get(result, "_index")),
 	};
 	return true;
 }
@@ -65,8 +66,8 @@ static bool check_answer(const json_t *root, size_t expected, struct err *e)
 	return true;
 }
 
-static bool decode_tree(const char *body, size_t len, size_t expected, bulk_item_callback *cb, void *arg,
-			struct err *e)
+bool bulk_decode_whole(const char *body, size_t len, size_t expected, bulk_item_callback *cb, void *arg,
+		       struct err *e)
 {
 	json_error_t where;
 	auto_json *root = json_loadb(body, len, JSON_ALLOW_NUL, &where);
@@ -91,15 +92,15 @@ static bool decode_tree(const char *body, size_t len, size_t expected, bulk_item
 bool bulk_decode(const char *body, size_t len, size_t expected, bulk_item_callback *cb, void *arg,
 		 struct err *e)
 {
-	struct bulk_item item = { .type = "", .reason = "" };
+	struct bulk_item item = { .type = "", .reason = "", .index = "" };
 	auto_free unsigned char *statuses = NULL;
 
 	// An item takes more than two bytes, so an answer cannot make us ask for more memory than its own size.
 	if (expected > len / 2)
-		return decode_tree(body, len, expected, cb, arg, e);
+		return bulk_decode_whole(body, len, expected, cb, arg, e);
 	statuses = mem_calloc(expected + 1, sizeof(*statuses));
 	if (!bulk_scan_clean(body, len, expected, statuses))
-		return decode_tree(body, len, expected, cb, arg, e);
+		return bulk_decode_whole(body, len, expected, cb, arg, e);
 	for (size_t i = 0; i < expected; i++) {
 		item.status = 200 + statuses[i];
 		cb(arg, i, &item);

@@ -44,6 +44,11 @@ struct desk *desk_open(const struct config *config, struct err *e)
 	return NULL;
 }
 
+void desk_limit(struct desk *d, int64_t limit_ms)
+{
+	sync_limit(d->db, limit_ms);
+}
+
 void desk_close(struct desk *d)
 {
 	if (!d)
@@ -73,13 +78,13 @@ struct pg_result *desk_query(struct desk *d, const char *sql, const char *const 
 	return res;
 }
 
-struct pg_result *desk_read(struct desk *d, const char *first, const char *sql, const char *const *params,
-			    int count, struct err *e)
+static struct pg_result *query_in(struct desk *d, const char *begin, const char *first, const char *sql,
+				  const char *const *params, int count, struct err *e)
 {
 	struct pg_result *res = NULL;
 	struct err after = { 0 };
 
-	if (!sync_exec(d->db, "BEGIN READ ONLY", e))
+	if (!sync_exec(d->db, begin, e))
 		return NULL;
 	if (sync_exec(d->db, first, e))
 		res = desk_query(d, sql, params, count, e);
@@ -88,4 +93,30 @@ struct pg_result *desk_read(struct desk *d, const char *first, const char *sql, 
 	*e = after;
 	sync_free(res);
 	return NULL;
+}
+
+struct pg_result *desk_read(struct desk *d, const char *first, const char *sql, const char *const *params,
+			    int count, struct err *e)
+{
+	return query_in(d, "BEGIN READ ONLY", first, sql, params, count, e);
+}
+
+struct pg_result *desk_write(struct desk *d, const char *first, const char *sql, const char *const *params,
+			     int count, struct err *e)
+{
+	return query_in(d, "BEGIN", first, sql, params, count, e);
+}
+
+bool desk_drawn(struct desk *d, int64_t *ret, struct err *e)
+{
+	struct pg_result *res;
+
+	*ret = -1;
+	if (!d->mapping.version_is_id)
+		return true;
+	res = desk_query(d, sql_query_check_drawn, NULL, 0, e);
+	if (res && sync_rows(res) > 0 && sync_text(res, 0, 0))
+		*ret = sync_int(res, 0, 0);
+	sync_free(res);
+	return res != NULL;
 }

@@ -15,12 +15,14 @@
 // The fields of a preset, and what is derived from another field when nobody says anything (NULL).
 struct preset {
 	const char *id, *key, *index, *document_id, *operation, *version, *routing, *pipeline, *document;
+	const char *event; // its name, where one called delete_by_query is one, if any index takes such
 };
 
 static const struct preset presets[] = {
 	[PRESET_DOCUMENT] = {
 		.id = "o.id", .index = "o.aggregate_type", .document_id = "o.aggregate_id",
 		.operation = "CASE WHEN o.data IS NULL THEN 'delete' ELSE 'index' END", .document = "o.data",
+		.event = "o.event",
 	},
 	[PRESET_EVENTS] = {
 		.id = "o.id", .index = "o.aggregate_type", .document_id = "o.id",
@@ -29,6 +31,7 @@ static const struct preset presets[] = {
 	[PRESET_DEBEZIUM] = {
 		.id = "o.seq", .index = "lower(o.aggregatetype)", .document_id = "o.aggregateid",
 		.operation = "CASE WHEN o.payload IS NULL THEN 'delete' ELSE 'index' END", .document = "o.payload",
+		.event = "o.type",
 	},
 };
 
@@ -304,6 +307,17 @@ static char *print(const char *fmt, const char *a)
 	return buf_take(&b);
 }
 
+static void add_queries(struct mapping *m, const char *event)
+{
+	struct buf b;
+
+	buf_init(&b, SQL_MAX);
+	buf_addf(&b, "CASE WHEN %s = 'delete_by_query' THEN 'delete_by_query' ELSE %s END", event,
+		 m->operation);
+	free(m->operation);
+	m->operation = buf_take(&b);
+}
+
 bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 {
 	const struct preset *p = &presets[c->outbox_preset];
@@ -314,6 +328,8 @@ bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 	m->document_id = choose(c->outbox_document_id, p->document_id, "o.aggregate_id");
 	m->key = choose(c->outbox_key, p->key, m->document_id);
 	m->operation = choose(c->outbox_operation, p->operation, "'index'");
+	if (p->event && !*c->outbox_operation && *c->outbox_delete_by_query)
+		add_queries(m, p->event);
 	m->version = choose(c->outbox_version, p->version, m->id);
 	m->routing = choose(c->outbox_routing, p->routing, "NULL");
 	m->pipeline = choose(c->outbox_pipeline, p->pipeline, "NULL");

@@ -211,7 +211,7 @@ bool reindex_track(struct reindex *r, bool *ret_done, struct err *e)
 {
 	const struct pg_result *f = r->functions;
 	const char *truncate = sync_text(f, r->row, TRUNCATE), *always = sync_text(f, r->row, ALWAYS);
-	const struct track t = {
+	struct track t = {
 		.source = { .table = reindex_table(r),
 			    .index = r->to,
 			    .key = sync_text(f, r->row, KEY),
@@ -219,10 +219,12 @@ bool reindex_track(struct reindex *r, bool *ret_done, struct err *e)
 			    .columns = sync_text(f, r->row, COLUMNS),
 			    .condition = sync_text(f, r->row, WHEN) },
 		.touches = sync_text(f, r->row, TOUCHES),
-		.truncate_deletes = truncate && strcmp(truncate, "delete") == 0,
 		.always = always && strcmp(always, "true") == 0,
 	};
 
+	if (truncate && !truncate_read(truncate, &t.truncate))
+		return err_set(e, ERR_CONFIG, "reindex %s: a newer outboxd has tracked it (truncate: %s)",
+			       reindex_table(r), truncate);
 	r->tracked = *ret_done = track_install(r->config, &t, false, NULL, e);
 	if (*ret_done || !source_is_busy(e))
 		return *ret_done;

@@ -11,6 +11,8 @@
 
 // What waits without blame waits for somebody to raise the sequence, or for others to be tried before it: so long at least.
 #define OTHERS_FIRST_MS 3000
+// Whoever carries out a query says at once when it comes due. If nobody does, it is met again.
+#define QUERY_MS 30000
 // An event that waits for an older one of its document looks again after so long.
 #define BEHIND_DUE_MS 200
 #define BEHIND_DEAD_MS 300000
@@ -105,21 +107,12 @@ static int64_t wait_behind(const struct entry *e, const struct retry_pace *pace)
 	return between(first, 2 * e->waited_ms, last);
 }
 
-static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_pace *pace)
+static json_t *error_json(const struct batch *b, size_t i, json_t *wait)
 {
 	const struct entry *e = batch_entry(b, i);
 	const struct trouble *t = batch_trouble(b, i);
-	json_t *wait = json_null(), *error = json_object(), *row = json_object();
-	bool counted = e->verdict != VERDICT_FUTURE && e->verdict != VERDICT_ASIDE;
+	json_t *error = json_object();
 
-	if (e->fate == FATE_WAITING && e->behind)
-		wait = json_integer(wait_behind(e, pace));
-	else if (e->fate == FATE_WAITING && e->verdict == VERDICT_ASIDE)
-		wait = json_integer(others_first(pace));
-	else if (e->fate == FATE_WAITING && (!counted || (t && t->status >= 500)))
-		wait = json_integer(pace->cap_ms); // if it is the server after all, it shall have time
-	else if (e->fate == FATE_WAITING)
-		wait = json_integer(backoff_after(pace->base_ms, pace->cap_ms, e->attempts, pace->rng));
 	if (t) {
 		json_object_set_new(error, "type", prose(t->type));
 		json_object_set_new(error, "reason", prose(t->reason));
@@ -132,10 +125,32 @@ static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_
 		json_object_set_new(error, "trace", json_string(e->trace));
 	json_object_set_new(error, "index", exact_or_null(batch_index(b, i)));
 	json_object_set_new(error, "id", exact_or_null(batch_document_id(b, i)));
+	return error;
+}
+
+static json_t *trouble_json(const struct batch *b, size_t i, const struct retry_pace *pace)
+{
+	const struct entry *e = batch_entry(b, i);
+	const struct trouble *t = batch_trouble(b, i);
+	json_t *wait = json_null(), *row = json_object();
+	bool counted = e->verdict != VERDICT_FUTURE && e->verdict != VERDICT_ASIDE;
+
+	if (e->fate == FATE_WAITING && e->behind)
+		wait = json_integer(wait_behind(e, pace));
+	else if (e->fate == FATE_WAITING && e->query)
+		wait = json_integer(between(0, others_first(pace), QUERY_MS));
+	else if (e->fate == FATE_WAITING && e->verdict == VERDICT_ASIDE)
+		wait = json_integer(others_first(pace));
+	else if (e->fate == FATE_WAITING && (!counted || (t && t->status >= 500)))
+		wait = json_integer(pace->cap_ms); // if it is the server after all, it shall have time
+	else if (e->fate == FATE_WAITING)
+		wait = json_integer(backoff_after(pace->base_ms, pace->cap_ms, e->attempts, pace->rng));
 	json_object_set_new(row, "tid", tid_text(e));
 	json_object_set_new(row, "counted", json_integer(counted));
+	// What a query waits for, whoever carries it out has noted there.
+	if (!e->query || e->fate == FATE_DEAD)
+		json_object_set_new(row, "error", error_json(b, i, wait));
 	json_object_set_new(row, "wait_ms", wait);
-	json_object_set_new(row, "error", error);
 	return row;
 }
 

@@ -5,12 +5,33 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "core/row.h"
 #include "pg/sql.h"
 #include "pg/sync.h"
 
 #include <string.h>
 
 #define SQL_MAX (1024 * 1024)
+
+static const char *const truncates[] = {
+	[TRUNCATE_REFUSED] = "refuse", [TRUNCATE_DELETES] = "delete", [TRUNCATE_QUERIES] = "query"
+};
+
+const char *truncate_name(enum truncate t)
+{
+	return truncates[t];
+}
+
+bool truncate_read(const char *name, enum truncate *ret)
+{
+	for (size_t i = 0; i < array_len(truncates); i++) {
+		if (strcmp(name, truncates[i]) == 0) {
+			*ret = (enum truncate)i;
+			return true;
+		}
+	}
+	return false;
+}
 
 struct tracker {
 	struct source *source;
@@ -82,9 +103,10 @@ static bool add_child(struct tracker *t, const struct track *track, const char *
 		buf_addf(&t->notes, "%s has no foreign key on %s: see what docs/TRACKING.md says of that\n",
 			 source_get(s, "child"), source_get(s, "child_column"));
 	source_put(s, "on", source_get(s, "child"));
-	source_put(s, "when_truncated", track->truncate_deletes ? "AFTER" : "BEFORE");
+	source_put(s, "when_truncated", track->truncate != TRUNCATE_REFUSED ? "AFTER" : "BEFORE");
 	add_triggers(t, track->always, source_get(s, "touch_function"), sql_query_track_touch,
-		     track->truncate_deletes ? sql_query_track_touch_all : sql_query_track_refuse);
+		     track->truncate != TRUNCATE_REFUSED ? sql_query_track_touch_all
+							 : sql_query_track_refuse);
 	source_forget(s, before);
 	return true;
 }
@@ -127,26 +149,49 @@ static void note_risks(struct tracker *t, const struct track *track)
 			"anybody may create functions in schema %s, and the triggers, which have your rights, could be "
 			"made to call them: REVOKE CREATE ON SCHEMA ... FROM PUBLIC\n",
 			open);
-	if (track->always && !track->truncate_deletes)
+	if (track->always && track->truncate == TRUNCATE_REFUSED)
 		buf_adds(&t->notes,
 			 "a TRUNCATE that a subscription brings will stop it: see --truncate delete\n");
 }
 
-static bool write_statements(struct tracker *t, const struct track *track, struct err *e)
+// Its documents go by a query only where the relay will let them, and where no others go with them.
+static bool may_query(struct tracker *t, const struct config *config, const struct track *track,
+		      struct err *e)
 {
-	const char *const remarks[] = { track->touches, track->truncate_deletes ? "delete" : "refuse",
+	const char *index = track->source.index;
+	const char *const params[] = { index, source_get(t->source, "tracked"),
+				       truncate_name(track->truncate) };
+
+	if (track->truncate == TRUNCATE_QUERIES &&
+	    !row_takes_queries((struct slice){ index, strlen(index) }, config->outbox_delete_by_query))
+		return err_set(
+			e, ERR_CONFIG,
+			"--truncate query: add %s to outbox.delete_by_query, here and where the relay runs",
+			index);
+	return source_look(t->source, sql_query_track_query_facts, params, array_len(params), e);
+}
+
+static bool write_statements(struct tracker *t, const struct config *config, const struct track *track,
+			     struct err *e)
+{
+	static const char *const on_truncate[] = {
+		[TRUNCATE_REFUSED] = sql_query_track_refuse,
+		[TRUNCATE_DELETES] = sql_query_track_delete,
+		[TRUNCATE_QUERIES] = sql_query_track_query,
+	};
+	const char *const remarks[] = { track->touches, truncate_name(track->truncate),
 					track->always ? "true" : NULL };
 	struct source *s = t->source;
 	int dropped;
 
-	if (!source_find(s, &track->source, remarks, e) ||
+	if (!source_find(s, &track->source, remarks, e) || !may_query(t, config, track, e) ||
 	    !add_drops(t, track->source.table, track->source.index, &dropped, e))
 		return false;
 	note_risks(t, track);
 	source_put(s, "on", source_get(s, "tracked"));
 	source_put(s, "when_truncated", "BEFORE");
 	add_triggers(t, track->always, source_get(s, "function"), sql_query_track_root,
-		     track->truncate_deletes ? sql_query_track_delete : sql_query_track_refuse);
+		     on_truncate[track->truncate]);
 	return add_children(t, track, e);
 }
 
@@ -175,7 +220,7 @@ bool track_install(const struct config *config, const struct track *track, bool 
 		   struct err *e)
 {
 	struct tracker t;
-	bool ok = tracker_open(&t, config, e) && write_statements(&t, track, e) &&
+	bool ok = tracker_open(&t, config, e) && write_statements(&t, config, track, e) &&
 		  carry_out(&t, print, out, e);
 
 	if (!ok)

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "run/page.h"
+#include "run/sweeper.h"
 #include "run/worker.h"
 
 #include <stdio.h>
@@ -102,6 +103,8 @@ static void hold(struct exchange *x, bool on)
 	if (r->on_hold != on)
 		log_info(on ? "paused" : "resumed", kv_str("by", "admin"));
 	r->on_hold = on;
+	if (on)
+		sweeper_stop(r->sweeper);
 	pace_wake(&r->pace);
 	relay_kick(r);
 	buf_addf(&x->body, "{\"paused\":%s}", on ? "true" : "false");

@@ -8,6 +8,7 @@
 #include "run/keeper.h"
 #include "run/service.h"
 #include "run/state.h"
+#include "run/sweeper.h"
 #include "run/verifier.h"
 #include "run/worker.h"
 
@@ -176,6 +177,7 @@ static void on_signal(struct ev_loop *loop, ev_signal *w, int revents)
 		return;
 	}
 	r->stopping = true;
+	sweeper_stop(r->sweeper);
 	if (r->once)
 		r->exit_code = 75;
 	log_info("stopping", kv_str("signal", w->signum == SIGTERM ? "TERM" : "INT"),
@@ -235,7 +237,8 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 		r->moved = moved;
 		r->moved_ms = now_ms;
 	}
-	if (r->config->relay_once_timeout == 0 && now_ms - r->moved_ms > STILL_MAX_MS) {
+	if (r->config->relay_once_timeout == 0 && now_ms - r->moved_ms > STILL_MAX_MS &&
+	    !sweeper_works(r->sweeper)) {
 		log_error("gave_up",
 			  kv_str("why", "nothing could be delivered for a while; see the lines above"),
 			  kv_int("seconds", STILL_MAX_MS / 1000));
@@ -294,7 +297,7 @@ static void decisions_init(struct relay *r)
 	r->highest = r->once ? 0 : INT64_MAX; // --once: inspection finds it
 }
 
-static void parts_init(struct relay *r, char *const *verify)
+static void parts_init(struct relay *r, const struct relay_start *start)
 {
 	watch_timer(r, &r->pump, on_pump, 0, 0);
 	watch_timer(r, &r->stop_limit, on_stop_limit, 0, 0);
@@ -316,7 +319,9 @@ static void parts_init(struct relay *r, char *const *verify)
 		keeper_start(r->keeper);
 	}
 	if (!r->once && r->config->verify_interval > 0)
-		r->verifier = verifier_new(r, verify);
+		r->verifier = verifier_new(r, start->verify);
+	if (*r->config->outbox_delete_by_query)
+		r->sweeper = sweeper_new(r, start->sweep);
 }
 
 static void parts_done(struct relay *r)
@@ -328,6 +333,7 @@ static void parts_done(struct relay *r)
 		worker_free(r->workers[i]);
 	admin_free(r->admin);
 	verifier_free(r->verifier);
+	sweeper_free(r->sweeper);
 	keeper_free(r->keeper);
 	service_free(r->service);
 	health_stop(r);
@@ -377,7 +383,7 @@ int relay_run(const struct relay_start *start, struct err *e)
 		outbox_free(relay.outbox);
 		return err_exit_code(e->kind);
 	}
-	parts_init(&relay, start->verify);
+	parts_init(&relay, start);
 	ev_run(relay.loop, 0);
 	parts_done(&relay);
 	log_end(&relay);

@@ -4,6 +4,7 @@
 #include "pg/outbox.h"
 #include "pg/sqlstate.h"
 #include "run/state.h"
+#include "run/sweeper.h"
 #include "run/worker.h"
 
 #include <stdio.h>
@@ -362,6 +363,6 @@ void relay_left_known(struct relay *r, bool left)
 {
 	if (left)
 		lanes_forget_bounds(&r->lanes); // it may lie below a bound: the next look is from the start
-	else
+	else if (!sweeper_is_busy(r->sweeper))  // or it will tell what became of the last one
 		relay_quit(r, tally_fate(&r->tally, FATE_DEAD) > 0 ? 65 : 0);
 }

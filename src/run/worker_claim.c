@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "es/bulk.h"
 #include "run/machine.h"
+#include "run/sweeper.h"
 
 #include <stdio.h>
 
@@ -42,7 +43,7 @@ void worker_act_claim(struct worker *w)
 	w->per_lane = lanes > 0 && r->pace.rows > lanes ? r->pace.rows / lanes : 1;
 	w->lanes = 0;
 	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->busy = w->heard = w->accepted_any =
-		w->broken = w->parked = w->sieve = w->failed = false;
+		w->broken = w->parked = w->sieve = w->failed = w->queries = false;
 	w->rows = w->bytes = w->discarded = w->unbelieved = w->held = 0;
 	w->horizon = (struct horizon){ 0, 0 };
 	w->lone_refusals = w->lone_breaks = 0;
@@ -107,6 +108,22 @@ static bool append(struct worker *w, size_t number, const struct row *row, enum 
 	return bulk_append_part(&w->body, row, from, to);
 }
 
+// Not an event to be sent: it is refused, or it is a query, which a process of its own carries out.
+static void take_refused(struct worker *w, const struct row *row, const struct refusal *why)
+{
+	struct slice query;
+	struct refusal refusal;
+
+	if (!row_is_query(row)) {
+		batch_add_refused(w->batch, row, why);
+	} else if (row_check_query(row, w->relay->config->outbox_delete_by_query, &query, &refusal)) {
+		batch_add_query(w->batch, row, NULL);
+		w->queries = true;
+	} else {
+		batch_add_query(w->batch, row, &refusal);
+	}
+}
+
 // False = the body is full.
 static bool take_row(struct worker *w, const struct row *row)
 {
@@ -116,8 +133,9 @@ static bool take_row(struct worker *w, const struct row *row)
 	bool held;
 	enum op op;
 
-	if (!row_check(row, &op, &why)) {
-		batch_add_refused(w->batch, row, &why);
+	if (!row_check(row, &op, &why) ||
+	    (op != OP_INDEX && !row_check_whole(row, op, w->relay->config->outbox_delete_by_query, &why))) {
+		take_refused(w, row, &why);
 		return true;
 	}
 	number = batch_add(w->batch, row, op, &held);
@@ -214,6 +232,17 @@ static void count_held(struct worker *w)
 	t->fates[FATE_WAITING] += w->held;
 }
 
+// Now that nobody holds their rows.
+static void hand_over_queries(const struct worker *w)
+{
+	for (size_t i = 0; i < batch_count(w->batch); i++) {
+		const struct entry *e = batch_entry(w->batch, i);
+
+		if (e->query && e->fate == FATE_WAITING)
+			sweeper_take(w->relay->sweeper, e->id);
+	}
+}
+
 static void count(struct worker *w, bool committed)
 {
 	struct tally *t = &w->relay->tally;
@@ -272,6 +301,8 @@ void worker_claim_ended(struct worker *w, bool committed)
 		paused_looked(&r->paused, w->claimed_boot_ms);
 		log_dead(w);
 		observe_delivery(w);
+		if (w->queries)
+			hand_over_queries(w);
 	}
 	count(w, committed);
 	lanes_release(&r->lanes, w->lanes, committed, w->per_lane, w->horizon);

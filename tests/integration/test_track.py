@@ -442,7 +442,7 @@ class TestCommand:
         (["products", "--index", "x", "--touches", "pairs"], 78, "write TABLE.COLUMN"),
         (["products", "--index", "x", "--touches", "pairs.c"], 78, 'pairs has no column "c" (--touches)'),
         (["products", "--index", "x", "--touches", "nowhere.c"], 78, "there is no table nowhere (--touches)"),
-        (["products", "--index", "x", "--truncate", "maybe"], 64, "neither refuse nor delete"),
+        (["products", "--index", "x", "--truncate", "maybe"], 64, "none of refuse, delete, query"),
         (["products", "--index", "x", "--touches", "outbox.id"], 78, "is the outbox itself (--touches)"),
         (["products", "--index", "x", "--document", "stale"], 78, "is a materialized view"),
         (["products", "--index", "x", "--document", "texts"], 78, "operator does not exist"),

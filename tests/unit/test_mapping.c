@@ -92,6 +92,7 @@ static void the_configuration_wins_and_what_follows_from_it_follows(void **state
 	c.outbox_preset = PRESET_DEBEZIUM;
 	c.outbox_id = "o.number";
 	c.outbox_document_id = "o.data->>'id'";
+	c.outbox_delete_by_query = "products";
 	c.outbox_operation = "'index'";
 	c.outbox_routing = "o.tenant";
 	m = mapping_of(&c);

@@ -278,6 +278,68 @@ static void refusal_speaks_like_elasticsearch(void **state)
 	assert_int_equal(op, OP_CREATE); // written only on success
 }
 
+static void queries_are_read(void **state)
+{
+	static const struct {
+		const char *allowed, *document, *query, *type;
+	} cases[] = {
+		{ "products", "{\"query\": {\"match_all\": {}}}", "{\"match_all\": {}}", NULL },
+		{ " a,\tproducts ,b", "{\"query\":{}}", "{}", NULL },
+		{ "", "{\"query\":{}}", NULL, "delete_by_query_not_allowed" },
+		{ "product,products2,roducts", "{\"query\":{}}", NULL, "delete_by_query_not_allowed" },
+		{ "products", "{\"query\":{},\"size\":1}", NULL, "delete_by_query_invalid" },
+		{ "products", "{\"size\":1,\"query\":{}}", NULL, "delete_by_query_invalid" },
+		{ "products", "{\"query\":[]}", NULL, "delete_by_query_invalid" },
+		{ "products", "{\"query\":{}} x", NULL, "delete_by_query_invalid" },
+		{ "products", "{}", NULL, "delete_by_query_invalid" },
+		{ "products", NULL, NULL, "delete_by_query_invalid" },
+	};
+	struct row row = good_row();
+	enum op op;
+
+	(void)state;
+	row.operation = SLICE("delete_by_query");
+	row.document_id = sql_null;
+	assert_true(row_is_query(&row));
+	assert_false(accepts(&row, &op)); // it is never sent
+	for (size_t i = 0; i < array_len(cases); i++) {
+		const char *document = cases[i].document;
+		struct slice query = sql_null;
+		struct refusal why = { .type = NULL };
+		bool good;
+
+		row.document = (struct slice){ document, document ? strlen(document) : 0 };
+		good = row_check_query(&row, cases[i].allowed, &query, &why);
+		assert_int_equal(good, cases[i].type == NULL);
+		if (good) {
+			assert_int_equal(query.n, strlen(cases[i].query));
+			assert_memory_equal(query.p, cases[i].query, query.n);
+		} else {
+			assert_string_equal(why.type, cases[i].type);
+		}
+	}
+	row.has_version = false;
+	assert_false(row_check_query(&row, "products", NULL, &(struct refusal){ 0 }));
+	row = good_row();
+	row.index = SLICE("_all");
+	assert_false(row_check_query(&row, "_all", NULL, &(struct refusal){ 0 }));
+}
+
+static void an_index_of_queries_takes_whole_documents(void **state)
+{
+	struct row row = good_row();
+	struct refusal why = { .type = NULL };
+
+	(void)state;
+	for (enum op op = OP_INDEX; op <= OP_UPDATE; op++) {
+		assert_true(row_check_whole(&row, op, "others", &why));
+		assert_int_equal(row_check_whole(&row, op, "others, products", &why),
+				 op == OP_INDEX || op == OP_DELETE);
+	}
+	assert_string_equal(why.type, "whole_documents_only");
+	assert_non_null(strstr(why.reason, "update"));
+}
+
 static void operations_have_names(void **state)
 {
 	(void)state;
@@ -298,6 +360,8 @@ int main(void)
 		cmocka_unit_test(document_is_an_object),
 		cmocka_unit_test(refusal_speaks_like_elasticsearch),
 		cmocka_unit_test(operations_have_names),
+		cmocka_unit_test(queries_are_read),
+		cmocka_unit_test(an_index_of_queries_takes_whole_documents),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -417,6 +417,38 @@ static void what_hangs_on_a_conflict_shares_its_look(void **state)
 	}
 }
 
+// It is of an index, and of no document: what is newer settles it as little as it settles what is older.
+static void a_query_waits_as_it_is(void **state)
+{
+	struct batch *b = batch_new();
+	struct row row = { .tid = { 1, 1 }, .id = 5, .index = SLICE("x"), .document_id = SLICE("a") };
+	const struct refusal why = { .type = "bad", .reason = "because" };
+	const struct retry_pace slow = { BASE_MS, 10 * CAP_MS, &rng };
+	json_t *list, *error;
+
+	(void)state;
+	rng_seed(&rng, 1);
+	add(b, SLICE("x"), SLICE("a"), OP_INDEX, VERDICT_ATTEMPT, 0);
+	batch_add_query(b, &row, NULL);
+	batch_add_query(b, &row, &why);
+	add(b, SLICE("x"), SLICE("a"), OP_INDEX, VERDICT_DONE, 0);
+	batch_resolve(b, MAX_ATTEMPTS);
+	list = parsed(settle_troubles(b, &slow));
+	assert_int_equal(batch_entry(b, 0)->fate, FATE_SUPERSEDED);
+	assert_int_equal(batch_entry(b, 1)->fate, FATE_WAITING);
+	assert_int_equal(batch_entry(b, 2)->fate, FATE_DEAD);
+	assert_int_equal(batch_uncounted(b), 1);
+	assert_int_equal(json_array_size(list), 2);
+	assert_null(json_object_get(json_array_get(list, 0), "error"));
+	assert_int_equal(number_at(json_array_get(list, 0), "counted"), 0);
+	assert_int_equal(number_at(json_array_get(list, 0), "wait_ms"), 30000); // however long the cap is
+	error = json_object_get(json_array_get(list, 1), "error");
+	assert_string_equal(text_at(error, "index"), "x");
+	assert_true(null_at(error, "id"));
+	json_decref(list);
+	batch_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +460,7 @@ int main(void)
 		cmocka_unit_test(ids_keep_their_bytes),
 		cmocka_unit_test(keys_are_the_newest_accepted_state),
 		cmocka_unit_test(what_hangs_on_a_conflict_shares_its_look),
+		cmocka_unit_test(a_query_waits_as_it_is),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
