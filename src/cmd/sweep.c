@@ -30,7 +30,14 @@
 #define EDITED "edited" // in waits_for
 
 // The columns of sweep_hold.sql after those of a row.
-enum { HOLD_VERSION = 1, HOLD_INDEX, HOLD_DOCUMENT = 7, HOLD_WAIT, HOLD_WRITERS, HOLD_WAITED };
+enum {
+	HOLD_VERSION = 1,
+	HOLD_INDEX = 2,
+	HOLD_DOCUMENT = 7,
+	HOLD_WAIT = 8,
+	HOLD_WRITERS = 9,
+	HOLD_WAITED = 10
+};
 
 static json_t *error_of(const char *type, const char *reason)
 {
