@@ -149,10 +149,11 @@ static bool are_delivered(struct sweep *s, struct err *e)
 // Patient only at the first look: other queries wait for this one.
 static bool is_time(struct sweep *s, char **writers, struct err *e)
 {
-	int64_t until_ms = clock_boot_ms() + PATIENCE_MS, began_ms, took_ms;
+	int64_t until_ms = clock_boot_ms() + PATIENCE_MS;
 
 	for (;;) {
-		began_ms = clock_boot_ms();
+		int64_t began_ms = clock_boot_ms(), took_ms;
+
 		if (have_ended(s, writers, e) && are_delivered(s, e))
 			return true;
 		took_ms = clock_boot_ms() - began_ms;

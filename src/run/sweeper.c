@@ -126,14 +126,14 @@ static void on_end(void *arg, json_t *report, const char *why)
 struct sweeper *sweeper_new(struct relay *r, char *const *command)
 {
 	struct sweeper *s = mem_calloc(1, sizeof(*s));
-	size_t count = 0;
+	size_t words = 0;
 
 	s->relay = r;
-	while (command[count])
-		count++;
-	s->command = mem_calloc(count + 2, sizeof(char *));
-	memcpy(s->command, command, count * sizeof(char *));
-	s->command[count] = s->id;
+	while (command[words])
+		words++;
+	s->command = mem_calloc(words + 2, sizeof(char *));
+	memcpy(s->command, command, words * sizeof(char *));
+	s->command[words] = s->id;
 	child_init(&s->child, r->loop, on_end, s);
 	return s;
 }
