@@ -30,7 +30,7 @@ _outboxd()
 	done
 	case $command in
 	'' | run) own='--once' ;;
-	init) own='--print --notify --role' ;;
+	init) own='--print --notify --partitioned --partition-rows --role' ;;
 	status) own='--json' ;;
 	dead) own='--id --key --type --index --limit --document --json' ;;
 	requeue) own='--id --key --type --index --all --dry-run --json' ;;

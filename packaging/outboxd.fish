@@ -18,6 +18,8 @@ complete -c outboxd -n 'not __fish_seen_subcommand_from run init status dead req
 complete -c outboxd -n 'not __fish_seen_subcommand_from init status dead requeue purge check probe health track backfill verify reindex sweep config' -l once -d 'deliver what is there now, then exit (0 all delivered, 65 some events went dead, 75 events left)'
 complete -c outboxd -n '__fish_seen_subcommand_from init' -l print -d 'only print the SQL'
 complete -c outboxd -n '__fish_seen_subcommand_from init' -l notify -d 'also install the trigger that wakes the relays at once'
+complete -c outboxd -n '__fish_seen_subcommand_from init' -l partitioned -d 'make a new table in partitions: old ones are dropped by the relay, instead of deleted row by row'
+complete -c outboxd -n '__fish_seen_subcommand_from init' -l partition-rows -x -d 'ids of each partition (1000000)'
 complete -c outboxd -n '__fish_seen_subcommand_from init' -l role -x -d 'also make this login for the relay, with the least privileges that it needs'
 complete -c outboxd -n '__fish_seen_subcommand_from status' -l json -d 'for programs'
 complete -c outboxd -n '__fish_seen_subcommand_from dead' -l id -x -d 'these events: 12 or 12,15'

@@ -26,7 +26,7 @@ for word in "${(@)words[2,CURRENT-1]}"; do
 done
 case $command in
 (''|run) own=( '--once[deliver what is there now, then exit (0 all delivered, 65 some events went dead, 75 events left)]' ) ;;
-(init) own=( '--print[only print the SQL]' '--notify[also install the trigger that wakes the relays at once]' '--role=[also make this login for the relay, with the least privileges that it needs]:NAME:' ) ;;
+(init) own=( '--print[only print the SQL]' '--notify[also install the trigger that wakes the relays at once]' '--partitioned[make a new table in partitions\: old ones are dropped by the relay, instead of deleted row by row]' '--partition-rows=[ids of each partition (1000000)]:N:' '--role=[also make this login for the relay, with the least privileges that it needs]:NAME:' ) ;;
 (status) own=( '--json[for programs]' ) ;;
 (dead) own=( '--id=[these events\: 12 or 12,15]:IDS:' '--key=[events of the document with this id]:ID:' '--type=[refused with this type of error]:TYPE:' '--index=[for this index]:NAME:' '--limit=[at most so many (100)]:N:' '--document[with a single id\: show the document too]' '--json[for programs]' ) ;;
 (requeue) own=( '--id=[these events\: 12 or 12,15]:IDS:' '--key=[events of the document with this id]:ID:' '--type=[refused with this type of error]:TYPE:' '--index=[for this index]:NAME:' '--all[every dead event]' '--dry-run[only say what would happen]' '--json[for programs]' ) ;;

@@ -5,6 +5,8 @@ CREATE ROLE outboxd LOGIN; -- then \password outboxd, or peer authentication (se
 GRANT SELECT, DELETE, UPDATE (processed, processed_at, attempts, retry_at, dead_at, error) ON outbox TO outboxd;
 GRANT SELECT ON SEQUENCE outbox_id_seq TO outboxd;
 
+-- For a table of `init --partitioned`:
+--   GRANT EXECUTE ON FUNCTION outbox_rotate(bigint, bigint) TO outboxd;
 -- What expressions of [outbox] read besides the table:
 --   GRANT SELECT ON product_documents TO outboxd;
 -- `outboxd probe` writes an event of its own:

@@ -21,8 +21,8 @@ struct call {
 	const char *config_path;
 	const char *const *setting_names, *const *setting_values;
 	int setting_count;
-	bool once, print, notify, json, all, raise_sequence, dry_run, dead, document, ready, always, remove,
-		restart, repair, abort, drop;
+	bool once, print, notify, partitioned, json, all, raise_sequence, dry_run, dead, document, ready,
+		always, remove, restart, repair, abort, drop;
 	// NULL = not given:
 	const char *ids; // "12,15"
 	const char *type, *index, *key;
@@ -30,10 +30,10 @@ struct call {
 	const char *role;
 	const char *view, *columns, *when, *touches, *truncate; // of track
 	const char *rate_bytes, *sample, *except;
-	const char *to, *mapping;     // of reindex
-	long long limit, rate, ahead; // 0 = not given
-	int64_t timeout_ms;           // 0 = not given
-	const char *const *words;     // the rest of the command line
+	const char *to, *mapping;                     // of reindex
+	long long limit, rate, ahead, partition_rows; // 0 = not given
+	int64_t timeout_ms;                           // 0 = not given
+	const char *const *words;                     // the rest of the command line
 	int word_count;
 };
 

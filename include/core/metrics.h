@@ -32,6 +32,7 @@ enum trouble_kind {
 	TROUBLE_COUNT_
 };
 enum { SERVER_POSTGRES, SERVER_ELASTICSEARCH };
+enum { PARTITIONS_CREATED, PARTITIONS_DROPPED };
 
 #define METRIC_SERIES_MAX 20 // label values or buckets of one metric
 

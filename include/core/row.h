@@ -13,7 +13,8 @@ struct slice {
 	size_t n;
 };
 
-// Where the row stands (its ctid). Fixed while the claim's transaction holds the row's lock.
+// Where the row stands (its ctid). Fixed while the claim's transaction holds the row's lock. Offset 0 = in a partitioned table,
+// where a ctid would name several rows.
 struct tid {
 	uint32_t block;
 	uint16_t offset;

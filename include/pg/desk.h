@@ -20,6 +20,7 @@ struct desk *desk_open(const struct config *config, struct err *e) must_check;
 // A statement that takes longer is given up, and with it the connection.
 void desk_limit(struct desk *d, int64_t limit_ms);
 void desk_close(struct desk *d); // NULL is fine
+bool desk_is_partitioned(const struct desk *d);
 // One statement of sql/queries, in a transaction of its own. NULL = failed; a table that is not ready is ERR_CONFIG with its
 // cure. The caller frees the result with sync_free.
 struct pg_result *desk_query(struct desk *d, const char *sql, const char *const *params, int count,

@@ -25,9 +25,15 @@ struct mapping {
 	char *listen; // the statement
 	char *id_column_literal, *seq_index;
 	char *lane, *lane_class, *id_column, *key_column;
-	char *dead_selected, *tracks; // dead_selected.sql, tracks.sql
-	bool version_is_id;           // so that a version says when it was drawn
-	bool keyed_by_seq;            // the debezium preset orders by a column that `init` adds
+	char *dead_selected, *tracks;  // dead_selected.sql, tracks.sql
+	char *shape, *partitions;      // shape.sql, partitions.sql
+	char *rotate, *rotate_literal; // the function that makes and drops partitions
+	// What tells a row from others within a statement: its ctid, or the id where the table is partitioned.
+	char *row, *row_type;
+	char *bound_below, *purge_below, *partition_by, *unmoved; // empty unless partitioned
+	char *only; // ONLY of a plain table: should a partitioned one take its place, no row of that is meant
+	bool version_is_id; // so that a version says when it was drawn
+	bool keyed_by_seq;  // the debezium preset orders by a column that `init` adds
 };
 
 // The fields by the names of their settings; ends with a NULL name. A key comes after what it is derived from.
@@ -41,6 +47,8 @@ const char *mapping_expression(const struct mapping *m, const struct mapping_fie
 
 bool mapping_init(struct mapping *m, const struct config *c, struct err *e) must_check;
 void mapping_done(struct mapping *m);
+// From now on it is that of a partitioned table.
+void mapping_partition(struct mapping *m);
 
 // The SQL text with every {name} of the mapping put in and leading comment lines left out. `extra` replaces
 // {concurrently} and {role}, may be NULL. The caller owns the text.

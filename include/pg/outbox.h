@@ -29,8 +29,11 @@ struct inspection {
 	bool lane_index_valid;
 	bool notify_trigger;
 	bool read_only;
-	bool row_security;      // policies may hide rows from this role
-	bool plain;             // an ordinary table without children
+	bool row_security; // policies may hide rows from this role
+	bool usable;       // as it is made: see shape.sql
+	char shape[160];   // what it is instead
+	bool partitioned;
+	bool rotates;           // this role may make and drop partitions
 	int64_t server_version; // 150003
 	int64_t sequence;       // OID of the ids' sequence, 0 = none, or none that the versions come from
 	int64_t highest_id;     // only with with_highest
@@ -38,7 +41,7 @@ struct inspection {
 #define INSPECT_STEP_TABLE 0
 #define INSPECT_STEP_HIGHEST 1
 void outbox_inspect(struct outbox *o, struct conn *c, bool with_highest);
-void outbox_read_inspection(const struct outbox *o, int step, const struct pg_result *res, int row,
+void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *res, int row,
 			    struct inspection *ret);
 
 // Claim: BEGIN, settings, lanes, savepoint, rows. The transaction stays open. Row callbacks come for CLAIM_STEP_LANES (one row:
@@ -87,7 +90,7 @@ void outbox_wake(struct outbox *o, struct conn *c);
 void outbox_left(struct outbox *o, struct conn *c, int64_t highest);
 void outbox_listen(struct outbox *o, struct conn *c);
 // Looks at `limit` rows above `above` and deletes those delivered longer than keep_ms ago, in a transaction of its own
-// that waits for no lock for long. One row of PURGE_STEP_ROWS: outbox_read_purge.
+// that waits for no lock for long. One row of PURGE_STEP_ROWS: outbox_read_purge. below: only in a partitioned table.
 #define PURGE_FROM_START INT64_MIN
 struct purge {
 	int64_t deleted;
@@ -96,7 +99,17 @@ struct purge {
 	bool young;   // a delivered row was too young: nothing further on can be old
 };
 #define PURGE_STEP_ROWS 2
-void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t above, int64_t limit);
+void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t above, int64_t below,
+		  int64_t limit);
 void outbox_read_purge(const struct pg_result *res, int row, struct purge *ret);
+// Drops a partition whose rows were delivered longer than keep_ms ago; -1 = makes partitions ahead instead. One row of
+// PURGE_STEP_ROWS: outbox_read_rotation.
+struct rotation {
+	int64_t created, dropped;
+	bool busy;     // a lock was not had: there is more to do
+	int64_t below; // what is below is purged by deleting; only of one that dropped nothing
+};
+void outbox_rotate(struct outbox *o, struct conn *c, int64_t keep_ms);
+void outbox_read_rotation(const struct pg_result *res, int row, struct rotation *ret);
 
 #endif

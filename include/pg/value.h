@@ -44,6 +44,7 @@ bool value_is_null(const struct pg_result *res, int row, int col);
 int64_t value_get_int(const struct pg_result *res, int row, int col); // int2, int4, int8
 double value_get_real(const struct pg_result *res, int row, int col); // float8
 bool value_get_bool(const struct pg_result *res, int row, int col);
+// Offset 0 = it is no tid.
 struct tid value_get_tid(const struct pg_result *res, int row, int col);
 struct slice value_get_text(const struct pg_result *res, int row, int col); // borrowed from res
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The relay's other connection: listens for wake-ups and, in between, deletes delivered rows that are old enough, counts
+// The relay's other connection: listens for wake-ups and, in between, has delivered rows go that are old enough, counts
 // what lies in the table, and asks what the admin interface wants to know.
 // It never sits in a transaction: a listener that does blocks every NOTIFY of the database in the end.
 #ifndef OUTBOXD_RUN_KEEPER_H

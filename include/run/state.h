@@ -98,9 +98,11 @@ struct relay {
 	ev_signal term, intr, usr1;
 	// Life:
 	int64_t started_ms;
-	int64_t highest;   // --once: no row above this id; INT64_MAX for the daemon
-	int64_t sequence;  // of the ids, 0 = unknown
-	bool trigger;      // the table has the wake-up trigger
+	int64_t highest;  // --once: no row above this id; INT64_MAX for the daemon
+	int64_t sequence; // of the ids, 0 = unknown
+	bool trigger;     // the table has the wake-up trigger
+	bool rotates;     // it has partitions to be made and dropped
+	int64_t quiet_until_ms; // nothing is claimed for a moment: a partition is to be made or dropped; 0 = no such thing
 	bool test_wakeups; // the keeper listens: some other session shall notify it
 	int unheard;       // looks for that notification, in vain
 	int64_t future_said_ms, refused_said_ms;
@@ -127,6 +129,7 @@ struct relay {
 
 // Something changed that may let a worker go on; looked at in the next turn of the loop.
 void relay_kick(struct relay *r);
+bool relay_is_active(const struct relay *r);           // a claim is under way
 int64_t relay_reconnect_cap_ms(const struct relay *r); // longest pause between two attempts to connect
 // A worker's or the keeper's connection came up, was lost or refused. Says it once per outage.
 void relay_postgres_up(struct relay *r);

@@ -7,4 +7,4 @@ CREATE TABLE IF NOT EXISTS {table} (
 	data jsonb,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	processed boolean NOT NULL DEFAULT false
-);
+){partition_by};

@@ -1,1 +1,1 @@
-SELECT o.ctid::text, ({id})::text FROM {table} o WHERE o.ctid = ANY ($1::tid[]) ORDER BY ({id}) DESC
+SELECT o.{row}::text, ({id})::text FROM {table} o WHERE o.{row} = ANY ($1::{row_type}[]) ORDER BY ({id}) DESC

@@ -11,7 +11,7 @@ SELECT c.*,
        b.id, b.wait_ms
 FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
 CROSS JOIN LATERAL (
-	SELECT o.ctid, want.lane, ({id})::bigint AS id, o.attempts,
+	SELECT o.{row}, want.lane, ({id})::bigint AS id, o.attempts,
 	       CASE WHEN isfinite(o.created_at) THEN (extract(epoch FROM o.created_at) * 1000000)::bigint END AS created_us,
 	       ({version})::bigint AS version, ({index})::text AS index, ({document_id})::text AS document_id,
 	       ({operation})::text AS operation, ({routing})::text AS routing, ({pipeline})::text AS pipeline,
@@ -20,7 +20,7 @@ CROSS JOIN LATERAL (
 		AS waited_ms
 	FROM {table} o
 	WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
-	  AND ({id}) > want.bound AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now())
+	  AND ({id}) > want.bound{bound_below} AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now())
 	  AND ($5::text[] = '{}' OR (({index})::text <> ALL ($5::text[])
 		AND (({operation})::text IS DISTINCT FROM 'update' OR '?' || ({index})::text <> ALL ($5::text[]))))
 	ORDER BY ({id})

@@ -2,12 +2,12 @@
 -- same document, or a query that deleted it? If not, it stems from ids that went back, and the event was never delivered: it waits. Believed are versions
 -- whose row may have been purged: of events that are older than keep ($4, milliseconds) themselves, and those older than every
 -- delivered row that is still here.
-UPDATE {table} t
+UPDATE {only}{table} t
 SET retry_at = now() + $3::bigint * interval '1 millisecond',
     error = jsonb_build_object('type', 'version_from_the_future', 'status', 409, 'attempt', t.attempts, 'index', c.index,
 		'id', c.id, 'reason', format('current version [%s] is no event of this document', c.version))
-FROM jsonb_to_recordset($2::jsonb) AS c(tid tid, version bigint, index text, id text)
-WHERE t.ctid = ANY ($1::tid[]) AND t.ctid = c.tid
+FROM jsonb_to_recordset($2::jsonb) AS c(tid {row_type}, version bigint, index text, id text)
+WHERE t.{row} = ANY ($1::{row_type}[]) AND t.{row} = c.tid
   AND t.created_at > now() - $4::bigint * interval '1 millisecond'
   AND c.version >= coalesce((SELECT min({id}) FROM {table} o WHERE o.processed), 0)
   AND NOT EXISTS (SELECT FROM {table} o

@@ -2,7 +2,7 @@
 -- refused rows: after hash $7 and id $8, or, with $9, those without a document id, which it has at its end. A row that is left
 -- as it is, is not met again.
 WITH dead AS NOT MATERIALIZED (
-	SELECT o.ctid AS tid, ({id})::bigint AS id, hashtextextended(o.error->>'id', 0) AS hash
+	SELECT o.{row} AS tid, ({id})::bigint AS id, hashtextextended(o.error->>'id', 0) AS hash
 	FROM {table} o
 	WHERE {dead_selected}
 	  AND ($5::bigint = 0 OR o.dead_at < now() - $5::bigint * interval '1 millisecond')

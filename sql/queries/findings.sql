@@ -13,10 +13,8 @@ WITH own AS (
 SELECT well, fine, state, wrong, advice FROM (VALUES
 	(1, 'it has the relay''s columns', (SELECT count(*) = 7 FROM own), 'problem',
 	 'columns of the relay are missing', 'run `outboxd init`'),
-	(2, 'it is an ordinary table without children',
-	 EXISTS (SELECT FROM pg_class t WHERE t.oid = {table_literal}::regclass AND t.relkind = 'r')
-		AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = {table_literal}::regclass), 'problem',
-	 'it is no ordinary table, or other tables inherit from it', 'give outboxd a table of its own'),
+	(2, 'it is an ordinary table without children, or partitioned by its ids', {shape} IN ('plain', 'partitioned'), 'problem', {shape},
+	 'give outboxd a table of its own'),
 	(3, 'the index for claims is valid',
 	 coalesce((SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass({lane_index_literal})), false), 'problem',
 	 'the index for claims is missing or invalid', 'run `outboxd init`: without it every claim reads the whole table'),
@@ -52,5 +50,20 @@ SELECT well, fine, state, wrong, advice FROM (VALUES
 	 'end the session that listens and sits in a transaction (pg_stat_activity)'),
 	(13, 'the server ends no idle session', coalesce(current_setting('idle_session_timeout', true), '0') = '0', 'warning',
 	 'idle_session_timeout ends sessions of the relay that wait for events: it connects again each time, and logs it',
-	 format('run ALTER ROLE %I SET idle_session_timeout = 0', current_user))
-) AS finding(number, well, fine, state, wrong, advice) ORDER BY number
+	 format('run ALTER ROLE %I SET idle_session_timeout = 0', current_user)),
+	(14, 'this role may make and drop partitions', NOT EXISTS (SELECT FROM pg_proc f JOIN pg_class c ON c.oid = {table_literal}::regclass
+		WHERE f.oid = to_regprocedure({rotate_literal}) AND (f.proowner <> c.relowner OR NOT has_function_privilege(f.oid, 'EXECUTE'))), 'warning',
+	 'no partitions are made ahead and dropped behind: this role may not call the function for it, or its owner is not that of the table',
+	 format('run `outboxd init` as the owner of the table, or GRANT EXECUTE ON FUNCTION %s TO %I', {rotate_literal}, current_user)),
+	(15, 'empty partitions are ahead', 0 < (SELECT count(*) FROM {partitions} AS p
+		WHERE p.low > coalesce((SELECT max(pg_sequence_last_value(seqrelid::regclass)) FROM sequence
+			WHERE attname = {id_column_literal} AND has_sequence_privilege(seqrelid, 'SELECT')), 0)), 'warning',
+	 'no empty partition is ahead: soon events go to the DEFAULT partition, which is purged by deleting, not dropping',
+	 'start the daemon, which makes them'),
+	(16, 'the DEFAULT partition is empty', coalesce(pg_relation_size((SELECT partdefid FROM pg_partitioned_table
+		WHERE partrelid = {table_literal}::regclass)::regclass), 0) = 0, 'warning',
+	 'the DEFAULT partition has rows: no other was there for them. They are delivered, and purged by deleting',
+	 'nothing, if no daemon ran for long: they go in time')
+) AS finding(number, well, fine, state, wrong, advice)
+WHERE number < 14 OR ({shape} = 'partitioned' AND (number = 16 OR to_regprocedure({rotate_literal}) IS NOT NULL))
+ORDER BY number

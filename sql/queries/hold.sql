@@ -8,21 +8,21 @@ WITH locked AS MATERIALIZED (
 ), found AS MATERIALIZED (
 	SELECT f.newer, f.index, f.id, f.event, count(*) AS events FROM ({older}) f GROUP BY 1, 2, 3, 4
 ), held AS (
-	UPDATE {table} t
+	UPDATE {only}{table} t
 	SET retry_at = now() + w.seconds * interval '1 second',
 	    error = jsonb_build_object('type', 'older_event_is_held', 'attempt', t.attempts, 'index', f.index, 'id', f.id, 'wait', w.seconds,
 			'reason', 'delivered, but another transaction holds an older refused event of this document')
 	FROM found f LEFT JOIN locked l ON l.newer = f.newer
-	JOIN {table} before ON before.ctid = f.newer
+	CROSS JOIN LATERAL (SELECT b.error FROM {table} b WHERE b.{row} = f.newer{unmoved}) before
 	CROSS JOIN LATERAL (SELECT CASE WHEN before.error->>'type' = 'older_event_is_held'
 		THEN least(8, 2 * (before.error->>'wait')::int) ELSE 1 END AS seconds) w
-	WHERE t.ctid = f.newer AND l.events IS DISTINCT FROM f.events
+	WHERE t.{row} = f.newer AND l.events IS DISTINCT FROM f.events
 	RETURNING f.event
 ), waiting AS (
 	SELECT event FROM held
 	UNION ALL
-	SELECT a.event FROM jsonb_to_recordset($1::jsonb) AS a(tid tid, event bigint)
-	WHERE NOT EXISTS (SELECT FROM {table} n WHERE n.ctid = a.tid)
+	SELECT a.event FROM jsonb_to_recordset($1::jsonb) AS a(tid {row_type}, event bigint)
+	WHERE NOT EXISTS (SELECT FROM {table} n WHERE n.{row} = a.tid{unmoved})
 )
 SELECT (SELECT count(*) FROM held),
        set_config('outboxd.waiting', (SELECT coalesce(array_agg(event), '{}')::text FROM waiting), true)

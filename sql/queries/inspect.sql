@@ -7,11 +7,11 @@ SELECT c.oid::bigint,
        pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
        current_setting('server_version_num')::bigint,
        c.oid IS NOT NULL AND row_security_active(c.oid),
-       EXISTS (SELECT FROM pg_class t WHERE t.oid = c.oid AND t.relkind = 'r')
-       AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid),
+       {shape},
        (SELECT s.seqrelid::bigint FROM pg_sequence s
         JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.deptype IN ('a', 'i')
         JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
         WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND a.attname = {id_column_literal}
-          AND has_sequence_privilege(s.seqrelid, 'SELECT') LIMIT 1)
+          AND has_sequence_privilege(s.seqrelid, 'SELECT') LIMIT 1),
+       coalesce(has_function_privilege(to_regprocedure({rotate_literal})::oid, 'EXECUTE'), false)
 FROM (SELECT to_regclass({table_literal}) AS oid) AS c

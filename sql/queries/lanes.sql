@@ -11,7 +11,7 @@ FROM (
 	WHERE CASE WHEN EXISTS (
 		SELECT FROM {table} o
 		WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
-		  AND ({id}) > want.bound AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now()))
+		  AND ({id}) > want.bound{bound_below} AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now()))
 	THEN pg_try_advisory_xact_lock({lane_class}, want.lane) END
 	LIMIT $3
 ) AS taken

@@ -1,1 +1,1 @@
-SELECT o.ctid::text FROM {table} o WHERE o.id = $1::bigint
+SELECT o.{row}::text FROM {table} o WHERE o.id = $1::bigint

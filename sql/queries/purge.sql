@@ -3,11 +3,11 @@
 -- times of creation grow together, so nothing further on can be old either. (Times of delivery do not: a row may have been
 -- refused for days.) What is deleted is looked at once more, since somebody may be giving it back.
 WITH look AS (
-	SELECT o.ctid AS tid, ({id})::bigint AS id, o.processed, o.created_at,
+	SELECT o.{row} AS tid, ({id})::bigint AS id, o.processed, o.created_at,
 	       o.processed_at < now() - $1::bigint * interval '1 millisecond' AS old
-	FROM {table} o WHERE ({id}) > $2::bigint ORDER BY ({id}) LIMIT $3::bigint),
+	FROM {table} o WHERE ({id}) > $2::bigint{purge_below} ORDER BY ({id}) LIMIT $3::bigint),
 gone AS (
-	DELETE FROM {table} o WHERE o.ctid = ANY (ARRAY (SELECT tid FROM look WHERE processed AND old))
+	DELETE FROM {only}{table} o WHERE o.{row} = ANY (ARRAY (SELECT tid FROM look WHERE processed AND old)){purge_below}
 	AND o.processed AND o.processed_at < now() - $1::bigint * interval '1 millisecond' RETURNING 1)
 SELECT (SELECT count(*) FROM gone), (SELECT max(id) FROM look),
        EXISTS (SELECT FROM look WHERE processed AND NOT old AND created_at BETWEEN now() - $1::bigint * interval '1 millisecond' AND now())

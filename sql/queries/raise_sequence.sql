@@ -22,12 +22,12 @@ BEGIN
 			WITH low AS MATERIALIZED (
 				SELECT coalesce(({key})::text, '') AS key, min({id}) AS id FROM {table} o
 				WHERE o.processed = false AND o.dead_at IS NULL AND ({id}) <= future GROUP BY 1)
-			SELECT o.ctid AS tid FROM {table} o JOIN low ON coalesce(({key})::text, '') = low.key
+			SELECT o.{row} AS tid FROM {table} o JOIN low ON coalesce(({key})::text, '') = low.key
 			WHERE o.processed = false AND ({id}) >= low.id
 			  AND (o.dead_at IS NULL OR (o.error->>'index' IS NOT NULL AND o.error->>'id' IS NOT NULL))
 			ORDER BY ({id})
 		LOOP
-			UPDATE {table} SET {id_column} = DEFAULT, retry_at = NULL WHERE ctid = r.tid;
+			UPDATE {table} SET {id_column} = DEFAULT, retry_at = NULL WHERE {row} = r.tid;
 			renumbered := renumbered + 1;
 		END LOOP;
 	END IF;

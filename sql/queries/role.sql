@@ -20,6 +20,9 @@ BEGIN
 		JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 		WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {table_literal}::regclass
 		  AND a.attname = {id_column_literal}
+		UNION ALL
+		SELECT format('GRANT EXECUTE ON FUNCTION %s TO {role}', p.oid::regprocedure)
+		FROM pg_proc p WHERE p.oid = to_regprocedure({rotate_literal})
 	LOOP
 		EXECUTE statement;
 	END LOOP;

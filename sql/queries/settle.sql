@@ -1,1 +1,1 @@
-UPDATE {table} SET processed = true, processed_at = now() WHERE ctid = ANY ($1::tid[])
+UPDATE {only}{table} SET processed = true, processed_at = now() WHERE {row} = ANY ($1::{row_type}[]){unmoved}

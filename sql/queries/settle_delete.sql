@@ -1,1 +1,1 @@
-DELETE FROM {table} WHERE ctid = ANY ($1::tid[])
+DELETE FROM {only}{table} WHERE {row} = ANY ($1::{row_type}[]){unmoved}

@@ -24,7 +24,7 @@ BEGIN
 	LOOP
 		passed := 0;
 		FOR r IN
-			SELECT o.ctid AS tid FROM {table} o
+			SELECT o.{row} AS tid FROM {table} o
 			WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = l.lane
 			  AND ({id}) > l.bound AND ({id}) <= current_setting('outboxd.highest')::bigint
 			  AND (o.retry_at IS NULL OR o.retry_at <= now())
@@ -35,11 +35,11 @@ BEGIN
 			document_id := NULL;
 			BEGIN
 				SELECT ({index})::text, ({document_id})::text INTO index_name, document_id
-				FROM {table} o WHERE o.ctid = r.tid;
+				FROM {table} o WHERE o.{row} = r.tid;
 				-- What the claim left out it did not fail on.
 				CONTINUE WHEN index_name = ANY (current_setting('outboxd.paused')::text[]);
 				PERFORM md5(concat(({id})::bigint, ({version})::bigint, ({operation})::text, ({routing})::text,
-					({pipeline})::text, ({document})::text, ({trace})::text, ({refresh})::text)) FROM {table} o WHERE o.ctid = r.tid;
+					({pipeline})::text, ({document})::text, ({trace})::text, ({refresh})::text)) FROM {table} o WHERE o.{row} = r.tid;
 				passed := passed + 1;
 			EXCEPTION WHEN OTHERS THEN
 				GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT;
@@ -50,16 +50,16 @@ BEGIN
 				BEGIN
 					-- As for a refused row: what is not printable, or endless, is no trace.
 					SELECT ({trace})::text INTO trace FROM {table} o
-					WHERE o.ctid = r.tid AND ({trace})::text ~ '^[!-~]+$' AND length(({trace})::text) <= 256;
+					WHERE o.{row} = r.tid AND ({trace})::text ~ '^[!-~]+$' AND length(({trace})::text) <= 256;
 				EXCEPTION WHEN OTHERS THEN
 					trace := NULL;
 				END;
-				UPDATE {table} o SET attempts = o.attempts + 1, dead_at = now(),
+				UPDATE {only}{table} o SET attempts = o.attempts + 1, dead_at = now(),
 					error = jsonb_build_object('type', 'mapping_expression_failed',
 						'reason', left(state || ': ' || message, 4000), 'attempt', o.attempts + 1,
 						'index', index_name, 'id', document_id)
 						|| CASE WHEN trace IS NULL THEN '{}' ELSE jsonb_build_object('trace', trace) END
-				WHERE o.ctid = r.tid;
+				WHERE o.{row} = r.tid;
 				found := found + 1;
 			END;
 			EXIT WHEN passed >= current_setting('outboxd.limit')::bigint;

@@ -256,9 +256,11 @@ static bool check_lock(struct look *look)
 static void check_table(struct look *look)
 {
 	struct findings *f = &look->checkup->findings;
-	struct pg_result *res = look_query(look, TABLE, look->mapping.table, sql_query_table_kind, NULL, 0);
+	struct pg_result *res = look_query(look, TABLE, look->mapping.table, sql_query_table_shape, NULL, 0);
 	bool exists = res && sync_rows(res) > 0;
 
+	if (exists && strcmp(sync_text(res, 0, 0), "partitioned") == 0)
+		mapping_partition(&look->mapping);
 	if (res && !exists)
 		findings_add(f, TABLE, FINDING_PROBLEM,
 			     "run `outboxd init`, or correct outbox.table or the search_path of the role",

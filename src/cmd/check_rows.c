@@ -20,7 +20,8 @@ static char *field_query(const struct look *look, const struct mapping_field *f)
 	struct buf sql;
 
 	buf_init(&sql, SQL_MAX);
-	buf_addf(&sql, "SELECT sum(octet_length((%s)::%s)) FROM {table} o WHERE o.ctid = ANY ($1::tid[])",
+	buf_addf(&sql,
+		 "SELECT sum(octet_length((%s)::%s)) FROM {table} o WHERE o.{row} = ANY ($1::{row_type}[])",
 		 mapping_expression(&look->mapping, f), f->integer ? "bigint::text" : "text");
 	return buf_take(&sql);
 }

@@ -13,6 +13,9 @@ static const struct flag run_flags[] = {
 static const struct flag init_flags[] = {
 	{ "print", NULL, "only print the SQL" },
 	{ "notify", NULL, "also install the trigger that wakes the relays at once" },
+	{ "partitioned", NULL,
+	  "make a new table in partitions: old ones are dropped by the relay, instead of deleted row by row" },
+	{ "partition-rows", "N", "ids of each partition (1000000)" },
 	{ "role", "NAME", "also make this login for the relay, with the least privileges that it needs" },
 	{ NULL, NULL, NULL },
 };
@@ -126,8 +129,8 @@ static const struct flag health_flags[] = {
 static const struct command commands[] = {
 	{ "run", "deliver events until stopped (the default)", "[--once]",
 	  NEEDS_POSTGRES | NEEDS_ELASTICSEARCH, 0, run_flags, cmd_run },
-	{ "init", "create or upgrade the outbox table", "[--print] [--notify] [--role NAME]", NEEDS_POSTGRES,
-	  0, init_flags, cmd_init },
+	{ "init", "create or upgrade the outbox table", "[--print] [--notify] [--partitioned] [--role NAME]",
+	  NEEDS_POSTGRES, 0, init_flags, cmd_init },
 	{ "status", "backlog, rate, dead events by reason, who holds lanes, who holds up vacuum", "[--json]",
 	  NEEDS_POSTGRES, 0, json_flags, cmd_status },
 	{ "dead", "list the events that were given up, or show one and how to mend it", "[IDS] [--json]",

@@ -35,6 +35,7 @@ static const struct {
 	{ "once", offsetof(struct call, once) },
 	{ "print", offsetof(struct call, print) },
 	{ "notify", offsetof(struct call, notify) },
+	{ "partitioned", offsetof(struct call, partitioned) },
 	{ "json", offsetof(struct call, json) },
 	{ "all", offsetof(struct call, all) },
 	{ "raise-sequence", offsetof(struct call, raise_sequence) },
@@ -69,6 +70,7 @@ static const struct {
 	{ "limit", offsetof(struct call, limit) },
 	{ "rate", offsetof(struct call, rate) },
 	{ "ahead", offsetof(struct call, ahead) },
+	{ "partition-rows", offsetof(struct call, partition_rows) },
 };
 
 static bool read_number(const char *name, const char *digits, long long *ret, struct err *e)

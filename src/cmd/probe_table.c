@@ -4,6 +4,7 @@
 #include "cmd/probe.h"
 #include "core/row.h"
 #include "pg/mapping.h"
+#include "pg/shape.h"
 #include "pg/sql.h"
 #include "pg/sync.h"
 
@@ -58,13 +59,14 @@ struct probe_table *probe_table_open(const struct config *config, struct err *e)
 	struct probe_table *t = mem_calloc(1, sizeof(*t));
 	struct pg_result *res = NULL;
 	bool ok = mapping_init(&t->mapping, config, e);
+	enum shape shape;
 
 	t->db = ok ? sync_open(config->postgres_dsn, e) : NULL;
 	if (t->db) {
 		sync_limit(t->db, ANSWER_MS_MAX);
 		res = query(t, sql_query_probe_allowed, NULL, 0, e);
 	}
-	ok = res && judge(t, res, e);
+	ok = res && judge(t, res, e) && shape_read(&t->mapping, t->db, &shape, e);
 	sync_free(res);
 	if (ok)
 		return t;

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "pg/mapping.h"
+#include "pg/shape.h"
 #include "pg/sql.h"
 #include "pg/sync.h"
 
@@ -12,6 +13,7 @@
 struct desk {
 	struct mapping mapping;
 	struct sync *db;
+	enum shape shape;
 	const char *table; // as the configuration writes it
 };
 
@@ -38,7 +40,7 @@ struct desk *desk_open(const struct config *config, struct err *e)
 		return NULL;
 	}
 	d->db = sync_open(config->postgres_dsn, e);
-	if (d->db && is_readable(d, e))
+	if (d->db && is_readable(d, e) && shape_read(&d->mapping, d->db, &d->shape, e))
 		return d;
 	desk_close(d);
 	return NULL;
@@ -65,6 +67,11 @@ static void advise(const struct desk *d, struct err *e)
 		return;
 	e->kind = ERR_CONFIG;
 	err_prefix(e, "table %s is not ready, run `outboxd init`", d->table);
+}
+
+bool desk_is_partitioned(const struct desk *d)
+{
+	return d->shape == SHAPE_PARTITIONED;
 }
 
 struct pg_result *desk_query(struct desk *d, const char *sql, const char *const *params, int count,

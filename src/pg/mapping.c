@@ -148,6 +148,20 @@ static char *literal(const char *text)
 	return buf_take(&b);
 }
 
+static char *print(const char *fmt, const char *a)
+{
+	struct buf b;
+
+	buf_init(&b, SQL_MAX);
+	for (const char *p = fmt; *p; p++) {
+		if (*p == '?')
+			buf_adds(&b, a);
+		else
+			buf_addc(&b, *p);
+	}
+	return buf_take(&b);
+}
+
 // One part of a table name, as SQL reads it: a word is folded to lower case, "Quoted" stays.
 static bool read_identifier(const char **s, struct buf *out)
 {
@@ -276,6 +290,7 @@ static bool set_names(struct mapping *m, const char *table, struct err *e)
 	m->journal = qualified_journal(&schema);
 	m->publish = qualified(&schema, &name, "_publish");
 	m->notify = qualified(&schema, &name, "_notify");
+	m->rotate = qualified(&schema, &name, "_rotate");
 	fit_name("outboxd_", &name, "", channel);
 	m->channel = mem_strdup(channel);
 	buf_adds(&listen, "LISTEN ");
@@ -285,26 +300,16 @@ static bool set_names(struct mapping *m, const char *table, struct err *e)
 	m->table_literal = literal(m->table);
 	m->id_column_literal = literal(m->id_column);
 	m->lane_index_literal = literal(m->lane_index);
+
+	auto_free char *rotate = print("?(bigint, bigint)", m->rotate);
+
+	m->rotate_literal = literal(rotate);
 	return true;
 }
 
 static char *choose(const char *configured, const char *preset, const char *otherwise)
 {
 	return mem_strdup(*configured ? configured : preset ? preset : otherwise);
-}
-
-static char *print(const char *fmt, const char *a)
-{
-	struct buf b;
-
-	buf_init(&b, SQL_MAX);
-	for (const char *p = fmt; *p; p++) {
-		if (*p == '?')
-			buf_adds(&b, a);
-		else
-			buf_addc(&b, *p);
-	}
-	return buf_take(&b);
 }
 
 static void add_queries(struct mapping *m, const char *event)
@@ -321,6 +326,7 @@ static void add_queries(struct mapping *m, const char *event)
 bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 {
 	const struct preset *p = &presets[c->outbox_preset];
+	char **empty[] = { &m->bound_below, &m->purge_below, &m->partition_by, &m->unmoved };
 
 	memset(m, 0, sizeof(*m));
 	m->id = choose(c->outbox_id, p->id, "o.id");
@@ -347,8 +353,32 @@ bool mapping_init(struct mapping *m, const struct config *c, struct err *e)
 	}
 	m->dead_selected = mapping_expand(m, sql_query_dead_selected, NULL);
 	m->tracks = mapping_expand(m, sql_query_tracks, NULL);
+	m->shape = mapping_expand(m, sql_query_shape, NULL);
+	m->partitions = mapping_expand(m, sql_query_partitions, NULL);
+	m->row = mem_strdup("ctid");
+	m->row_type = mem_strdup("tid");
+	for (size_t i = 0; i < array_len(empty); i++)
+		*empty[i] = mem_strdup("");
+	m->only = mem_strdup("ONLY ");
 	m->lane_class = print("hashtext('outboxd lane ' || ?::regclass::oid)", m->table_literal);
 	return true;
+}
+
+static void replace(char **at, char *value)
+{
+	free(*at);
+	*at = value;
+}
+
+void mapping_partition(struct mapping *m)
+{
+	replace(&m->row, mem_strdup(m->id_column));
+	replace(&m->row_type, mem_strdup("bigint"));
+	replace(&m->bound_below, mapping_expand(m, sql_query_bound_below, NULL));
+	replace(&m->purge_below, mapping_expand(m, sql_query_purge_below, NULL));
+	replace(&m->partition_by, mapping_expand(m, sql_query_partition_by, NULL));
+	replace(&m->unmoved, mapping_expand(m, sql_query_unmoved, NULL));
+	replace(&m->only, mem_strdup(""));
 }
 
 const struct mapping_field mapping_fields[] = {
@@ -369,107 +399,4 @@ const struct mapping_field mapping_fields[] = {
 const char *mapping_expression(const struct mapping *m, const struct mapping_field *f)
 {
 	return *(char *const *)(const void *)((const char *)m + f->at);
-}
-
-// The names that SQL files may use.
-static const struct placeholder {
-	const char *name;
-	size_t at;
-} placeholders[] = {
-	{ "id", offsetof(struct mapping, id) },
-	{ "key", offsetof(struct mapping, key) },
-	{ "index", offsetof(struct mapping, index) },
-	{ "document_id", offsetof(struct mapping, document_id) },
-	{ "operation", offsetof(struct mapping, operation) },
-	{ "version", offsetof(struct mapping, version) },
-	{ "routing", offsetof(struct mapping, routing) },
-	{ "pipeline", offsetof(struct mapping, pipeline) },
-	{ "trace", offsetof(struct mapping, trace) },
-	{ "refresh", offsetof(struct mapping, refresh) },
-	{ "document", offsetof(struct mapping, document) },
-	{ "table", offsetof(struct mapping, table) },
-	{ "table_literal", offsetof(struct mapping, table_literal) },
-	{ "lane_index", offsetof(struct mapping, lane_index_name) },
-	{ "lane_index_qualified", offsetof(struct mapping, lane_index) },
-	{ "journal", offsetof(struct mapping, journal) },
-	{ "lane_index_literal", offsetof(struct mapping, lane_index_literal) },
-	{ "parked_index", offsetof(struct mapping, parked_index) },
-	{ "parked_qualified", offsetof(struct mapping, parked_qualified) },
-	{ "publish", offsetof(struct mapping, publish) },
-	{ "notify", offsetof(struct mapping, notify) },
-	{ "channel_literal", offsetof(struct mapping, channel_literal) },
-	{ "lane", offsetof(struct mapping, lane) },
-	{ "lane_class", offsetof(struct mapping, lane_class) },
-	{ "id_column_literal", offsetof(struct mapping, id_column_literal) },
-	{ "seq_index", offsetof(struct mapping, seq_index) },
-	{ "id_column", offsetof(struct mapping, id_column) },
-	{ "key_column", offsetof(struct mapping, key_column) },
-	{ "dead_selected", offsetof(struct mapping, dead_selected) },
-	{ "tracks", offsetof(struct mapping, tracks) },
-};
-
-static const char *look_up(const struct mapping *m, const char *name, size_t len)
-{
-	for (size_t i = 0; i < array_len(placeholders); i++) {
-		if (strlen(placeholders[i].name) == len && memcmp(placeholders[i].name, name, len) == 0)
-			return *(char *const *)(const void *)((const char *)m + placeholders[i].at);
-	}
-	return NULL;
-}
-
-// The last blank of a name is the one that counts.
-static const char *find_blank(const struct blank *blanks, int count, const char *name, size_t len)
-{
-	for (int i = count - 1; i >= 0; i--) {
-		if (strlen(blanks[i].name) == len && strncmp(blanks[i].name, name, len) == 0)
-			return blanks[i].value;
-	}
-	return NULL;
-}
-
-char *mapping_fill(const struct mapping *m, const char *sql, const struct blank *blanks, int count)
-{
-	struct buf out;
-
-	buf_init(&out, SQL_MAX);
-	while (strncmp(sql, "--", 2) == 0) {
-		sql += strcspn(sql, "\n");
-		sql += *sql == '\n';
-	}
-	while (*sql) {
-		size_t n = *sql == '{' ? strspn(sql + 1, "abcdefghijklmnopqrstuvwxyz_") : 0;
-		bool closed = n > 0 && sql[n + 1] == '}';
-		const char *value = closed ? find_blank(blanks, count, sql + 1, n) : NULL;
-
-		if (closed && !value)
-			value = look_up(m, sql + 1, n);
-		if (value) {
-			buf_adds(&out, value);
-			sql += n + 2;
-		} else {
-			buf_addc(&out, *sql++);
-		}
-	}
-	return buf_take(&out);
-}
-
-char *mapping_expand(const struct mapping *m, const char *sql, const char *extra)
-{
-	const char *value = extra ? extra : "";
-	const struct blank blanks[] = { { "concurrently", value }, { "role", value } };
-
-	return mapping_fill(m, sql, blanks, (int)array_len(blanks));
-}
-
-void mapping_done(struct mapping *m)
-{
-	for (size_t i = 0; i < array_len(placeholders); i++) {
-		char **at = (char **)(void *)((char *)m + placeholders[i].at);
-
-		free(*at);
-		*at = NULL;
-	}
-	free(m->channel);
-	free(m->listen);
-	m->channel = m->listen = NULL;
 }

@@ -177,12 +177,13 @@ bool mend_purge(struct desk *d, int64_t older_ms, int64_t *above, int64_t *ret_r
 		struct err *e)
 {
 	char older[32], after[32];
-	const char *const params[] = { older, after, TEXT(MEND_CHUNK_ROWS) };
+	// In a partitioned table, up to the last id of all.
+	const char *const params[] = { older, after, TEXT(MEND_CHUNK_ROWS), TEXT_OF(9223372036854775807) };
 	struct pg_result *res;
 
 	snprintf(older, sizeof(older), "%lld", (long long)older_ms);
 	snprintf(after, sizeof(after), "%lld", (long long)*above);
-	res = desk_query(d, sql_query_purge, params, 3, e);
+	res = desk_query(d, sql_query_purge, params, desk_is_partitioned(d) ? 4 : 3, e);
 	if (!res)
 		return false;
 	*ret_rows = sync_int(res, 0, 0);

@@ -2,6 +2,7 @@
 #include "pg/outbox.h"
 
 #include "base/mem.h"
+#include "base/parse.h"
 #include "pg/mapping.h"
 #include "pg/settle.h"
 #include "pg/sql.h"
@@ -19,7 +20,9 @@ struct outbox {
 	bool updates; // events may be parts of documents: presets have none
 	char *begin, *settings, *lanes, *savepoint, *claim, *settle, *settle_delete, *conflicts, *park, *hold,
 		*supersede, *sieve;
-	char *inspect, *highest, *left, *purge;
+	char *inspect, *highest, *left, *purge, *rotate;
+	char **texts[2]; // these, as they are for a plain table and for a partitioned one
+	bool partitioned;
 	struct buf lane_numbers, bounds, wanted, per_lane, upto, sequence, paused, marks, parks,
 		conflict_tids;
 };
@@ -45,6 +48,7 @@ static const struct text {
 	{ offsetof(struct outbox, highest), sql_query_highest },
 	{ offsetof(struct outbox, left), sql_query_left },
 	{ offsetof(struct outbox, purge), sql_query_purge },
+	{ offsetof(struct outbox, rotate), sql_query_rotate_now },
 };
 
 // Parameters under construction; reused from script to script.
@@ -66,6 +70,28 @@ static struct buf *buf_at(struct outbox *o, size_t i)
 	return (struct buf *)(void *)((char *)o + bufs[i]);
 }
 
+static char **fill_texts(const struct outbox *o, const char *older_sql)
+{
+	char **filled = mem_calloc(array_len(texts), sizeof(*filled));
+	auto_free char *older = mapping_expand(&o->mapping, older_sql, NULL);
+	// Planning the look for what is older costs more than all the rest of the statement.
+	auto_free char *behind = mapping_expand(
+		&o->mapping,
+		o->updates ? sql_query_behind : "SELECT NULL::bigint AS id, NULL::bigint AS wait_ms", NULL);
+	const struct blank blanks[] = { { "older", older }, { "behind", behind } };
+
+	for (size_t i = 0; i < array_len(texts); i++)
+		filled[i] = mapping_fill(&o->mapping, texts[i].sql, blanks, array_len(blanks));
+	return filled;
+}
+
+static void speak_to(struct outbox *o, bool partitioned)
+{
+	o->partitioned = partitioned;
+	for (size_t i = 0; i < array_len(texts); i++)
+		*text_at(o, i) = o->texts[partitioned][i];
+}
+
 struct outbox *outbox_new(const struct config *config, struct err *e)
 {
 	struct outbox *o = mem_calloc(1, sizeof(*o));
@@ -77,17 +103,11 @@ struct outbox *outbox_new(const struct config *config, struct err *e)
 	o->retry_base_ms = config->retry_base;
 	o->retry_cap_ms = config->retry_cap;
 	o->keep_ms = config->retention_keep;
-
-	auto_free char *older = mapping_expand(&o->mapping, sql_query_older, NULL);
 	o->updates = *config->outbox_operation;
-	// Planning the look for what is older costs more than all the rest of the statement.
-	auto_free char *behind = mapping_expand(
-		&o->mapping,
-		o->updates ? sql_query_behind : "SELECT NULL::bigint AS id, NULL::bigint AS wait_ms", NULL);
-	const struct blank blanks[] = { { "older", older }, { "behind", behind } };
-
-	for (size_t i = 0; i < array_len(texts); i++)
-		*text_at(o, i) = mapping_fill(&o->mapping, texts[i].sql, blanks, array_len(blanks));
+	o->texts[0] = fill_texts(o, sql_query_older);
+	mapping_partition(&o->mapping);
+	o->texts[1] = fill_texts(o, sql_query_older_partitioned);
+	speak_to(o, false);
 	for (size_t i = 0; i < array_len(bufs); i++)
 		buf_init(buf_at(o, i), PARAM_MAX);
 	return o;
@@ -97,8 +117,12 @@ void outbox_free(struct outbox *o)
 {
 	if (!o)
 		return;
-	for (size_t i = 0; i < array_len(texts); i++)
-		free(*text_at(o, i));
+	for (size_t i = 0; i < array_len(texts); i++) {
+		free(o->texts[0][i]);
+		free(o->texts[1][i]);
+	}
+	free(o->texts[0]);
+	free(o->texts[1]);
 	for (size_t i = 0; i < array_len(bufs); i++)
 		buf_done(buf_at(o, i));
 	mapping_done(&o->mapping);
@@ -115,7 +139,7 @@ void outbox_inspect(struct outbox *o, struct conn *c, bool with_highest)
 	conn_run(c, steps, with_highest ? 2 : 1);
 }
 
-void outbox_read_inspection(const struct outbox *o, int step, const struct pg_result *res, int row,
+void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *res, int row,
 			    struct inspection *ret)
 {
 	if (step == INSPECT_STEP_HIGHEST) {
@@ -129,7 +153,14 @@ void outbox_read_inspection(const struct outbox *o, int step, const struct pg_re
 	ret->read_only = value_get_bool(res, row, 4);
 	ret->server_version = value_get_int(res, row, 5);
 	ret->row_security = value_get_bool(res, row, 6);
-	ret->plain = value_get_bool(res, row, 7);
+	const char *shape = value_get_text(res, row, 7).p;
+
+	ret->usable = shape && (strcmp(shape, "plain") == 0 || strcmp(shape, "partitioned") == 0);
+	utf8_copy(shape ? shape : "", ret->shape, sizeof(ret->shape));
+	if (ret->usable)
+		speak_to(o, strcmp(shape, "partitioned") == 0);
+	ret->rotates = ret->usable && o->partitioned && value_get_bool(res, row, 9);
+	ret->partitioned = ret->usable && o->partitioned;
 	ret->sequence = o->mapping.version_is_id ? value_get_int(res, row, 8) : 0;
 }
 
@@ -355,22 +386,28 @@ void outbox_listen(struct outbox *o, struct conn *c)
 	conn_run(c, &(struct step){ .sql = o->mapping.listen }, 1);
 }
 
-void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t above, int64_t limit)
+void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t above, int64_t below,
+		  int64_t limit)
 {
-	auto_buf keep = { 0 }, from = { 0 }, most = { 0 };
+	auto_buf keep = { 0 }, from = { 0 }, most = { 0 }, to = { 0 };
 
 	buf_init(&keep, 16);
 	buf_init(&from, 16);
 	buf_init(&most, 16);
 	value_int8(&keep, keep_ms);
 	value_int8(&from, above);
+	buf_init(&to, 16);
 	value_int8(&most, limit);
+	value_int8(&to, below);
 
-	const struct param params[] = { param_binary(&keep), param_binary(&from), param_binary(&most) };
+	const struct param params[] = { param_binary(&keep), param_binary(&from), param_binary(&most),
+					param_binary(&to) };
 	const struct step steps[] = {
 		{ .sql = sql_query_begin },
 		{ .sql = sql_query_survey_settings },
-		[PURGE_STEP_ROWS] = { .sql = o->purge, .params = params, .param_count = array_len(params) },
+		[PURGE_STEP_ROWS] = { .sql = o->purge,
+				      .params = params,
+				      .param_count = o->partitioned ? 4 : 3 },
 		{ .sql = sql_query_commit },
 	};
 
@@ -383,4 +420,30 @@ void outbox_read_purge(const struct pg_result *res, int row, struct purge *ret)
 	ret->last = value_get_int(res, row, 1);
 	ret->at_end = value_is_null(res, row, 1);
 	ret->young = value_get_bool(res, row, 2);
+}
+
+void outbox_rotate(struct outbox *o, struct conn *c, int64_t keep_ms)
+{
+	auto_buf keep = { 0 };
+
+	buf_init(&keep, 16);
+	value_int8(&keep, keep_ms);
+
+	const struct param params[] = { keep_ms < 0 ? param_text(NULL) : param_binary(&keep) };
+	const struct step steps[] = {
+		{ .sql = sql_query_begin },
+		{ .sql = sql_query_survey_settings },
+		[PURGE_STEP_ROWS] = { .sql = o->rotate, .params = params, .param_count = array_len(params) },
+		{ .sql = sql_query_commit },
+	};
+
+	conn_run(c, steps, array_len(steps));
+}
+
+void outbox_read_rotation(const struct pg_result *res, int row, struct rotation *ret)
+{
+	ret->created = value_get_int(res, row, 0);
+	ret->dropped = value_get_int(res, row, 1);
+	ret->busy = value_get_bool(res, row, 2);
+	ret->below = value_is_null(res, row, 3) ? PURGE_FROM_START : value_get_int(res, row, 3);
 }

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "pg/mapping.h"
+#include "pg/shape.h"
 #include "pg/sql.h"
 #include "pg/sqlstate.h"
 #include "pg/sync.h"
@@ -24,10 +25,12 @@
 
 struct init {
 	const struct config *config;
+	const struct schema_wants *wants;
 	struct mapping mapping;
 	struct sync *db;
 	struct buf done; // what was done, said once it is committed
 	bool existed;    // the table was there before
+	bool partitioned;
 };
 
 static bool exec(struct init *in, const char *sql, const char *extra, struct err *e)
@@ -58,28 +61,32 @@ static bool ask(struct init *in, const char *sql, const char *const *params, int
 	return true;
 }
 
+// What `init` makes in partitions is the table of the default preset, by its id.
+static bool can_partition(const struct mapping *m, const struct schema_wants *wants, struct err *e)
+{
+	return !wants->partitioned || strcmp(m->id_column, "id") == 0 ||
+	       err_set(e, ERR_CONFIG,
+		       "--partitioned: the table is made in ranges of its column id, and outbox.id is %s",
+		       m->id);
+}
+
 static bool find_table(struct init *in, struct err *e)
 {
-	struct pg_result *res = query(in, sql_query_table_kind, NULL, 0, e);
-	bool children = false;
-	char kind = 0;
+	enum shape shape;
 
-	if (!res)
+	if (!shape_read(&in->mapping, in->db, &shape, e))
 		return false;
-	if (sync_rows(res) > 0)
-		kind = sync_text(res, 0, 0)[0];
-	sync_free(res);
-	in->existed = kind != 0;
-	if (kind == 'r' && !ask(in, sql_query_children, NULL, 0, &children, e))
-		return false;
-	if (children)
-		return err_set(e, ERR_CONFIG,
-			       "outbox.table: other tables inherit from %s; outboxd needs a table of its own",
-			       in->config->outbox_table);
-	if (kind == 0 || kind == 'r')
-		return true;
-	return err_set(e, ERR_CONFIG, "outbox.table: %s is not an ordinary table (kind '%c' in pg_class)",
-		       in->config->outbox_table, kind);
+	in->existed = shape != SHAPE_MISSING;
+	if (in->wants->partitioned && shape == SHAPE_PLAIN)
+		return err_set(
+			e, ERR_CONFIG,
+			"--partitioned: table %s is there already, and no table can be made a partitioned one: see \"A table in "
+			"partitions\" in docs/OPERATING.md for how to move it",
+			in->mapping.table);
+	if (shape == SHAPE_MISSING && in->wants->partitioned)
+		mapping_partition(&in->mapping);
+	in->partitioned = shape == SHAPE_PARTITIONED || in->wants->partitioned;
+	return true;
 }
 
 // Every migration is idempotent and is run each time, so that init also mends what somebody dropped; the journal only
@@ -188,20 +195,20 @@ static bool check_mapping(struct init *in, struct err *e)
 	return !cached;
 }
 
-// Not in the transaction: CONCURRENTLY leaves the application's writers alone while a large table is read. One that was
-// interrupted leaves an invalid index behind.
+// Of a plain table not in the transaction: CONCURRENTLY leaves the application's writers alone while a large table is read.
+// PostgreSQL does not have it for a partitioned one, which the transaction has locked anyway. One that was interrupted leaves an invalid index behind.
 static bool make_index(struct init *in, const char *name, const char *sql, struct err *e)
 {
 	auto_buf drop;
 	bool is_leftover;
 
 	buf_init(&drop, 1024);
-	buf_addf(&drop, "DROP INDEX CONCURRENTLY %s", name);
+	buf_addf(&drop, "DROP INDEX %s%s", in->partitioned ? "" : "CONCURRENTLY ", name);
 	if (!ask(in, sql_query_index_invalid, &name, 1, &is_leftover, e))
 		return false;
 	if (is_leftover && !sync_exec(in->db, buf_str(&drop), e))
 		return false;
-	if (exec(in, sql, in->existed ? "CONCURRENTLY" : "", e)) {
+	if (exec(in, sql, in->existed && !in->partitioned ? "CONCURRENTLY" : "", e)) {
 		struct pg_result *res = query(in, sql_query_index_invalid, &name, 1, e);
 		bool is_made = res && sync_rows(res) == 0;
 
@@ -257,7 +264,44 @@ static bool make_role(struct init *in, const char *name, struct err *e)
 	return true;
 }
 
-static bool make_extras(struct init *in, bool notify, struct err *e)
+// The function that makes and drops partitions.
+static char *rotate_sql(const struct mapping *m, const struct schema_wants *wants)
+{
+	char rows[32] = "NULL";
+	const struct blank own = { "table_literal", "outbox" };
+	auto_free char *partitions = mapping_fill(m, sql_query_partitions, &own, 1);
+	const struct blank blanks[] = { { "partitions", partitions }, { "partition_rows", rows } };
+
+	if (wants->partition_rows)
+		snprintf(rows, sizeof(rows), "%lld", (long long)wants->partition_rows);
+	return mapping_fill(m, sql_query_rotate, blanks, array_len(blanks));
+}
+
+// Partitions that somebody else takes care of are left to him.
+static bool make_rotation(struct init *in, struct err *e)
+{
+	auto_free char *rotate = rotate_sql(&in->mapping, in->wants);
+	bool wanted = in->wants->partitioned, possible;
+
+	if (!in->partitioned || (!wanted && !ask(in, sql_query_rotates, NULL, 0, &wanted, e)))
+		return !in->partitioned;
+	if (!wanted)
+		return true;
+	if (!ask(in, sql_query_rotatable, NULL, 0, &possible, e))
+		return false;
+	if (!possible)
+		return err_set(
+			e, ERR_CONFIG,
+			"--partitioned: table %s has partitions already, or none by RANGE: whoever made them "
+			"looks after them",
+			in->mapping.table);
+	if (!sync_exec(in->db, rotate, e) || (!in->existed && !exec(in, sql_query_rotate_first, NULL, e)))
+		return err_prefix(e, "function %s", in->mapping.rotate);
+	buf_addf(&in->done, "function %s makes and drops partitions\n", in->mapping.rotate);
+	return true;
+}
+
+static bool make_extras(struct init *in, struct err *e)
 {
 	bool publishable;
 
@@ -267,18 +311,19 @@ static bool make_extras(struct init *in, bool notify, struct err *e)
 		return err_prefix(e, "function %s", in->mapping.publish);
 	if (publishable)
 		buf_addf(&in->done, "function %s is ready\n", in->mapping.publish);
-	if (notify && !exec(in, sql_query_notify, NULL, e))
+	if (in->wants->notify && !exec(in, sql_query_notify, NULL, e))
 		return err_prefix(e, "trigger outboxd_notify");
-	if (notify)
+	if (in->wants->notify)
 		buf_addf(&in->done, "trigger outboxd_notify wakes the relays\n");
 	return true;
 }
 
-static bool prepare_table(struct init *in, bool notify, const char *role, struct err *e)
+static bool prepare_table(struct init *in, struct err *e)
 {
-	return sync_exec(in->db, "BEGIN; SET LOCAL lock_timeout = '3s'", e) && find_table(in, e) &&
-	       migrate(in, e) && check_mapping(in, e) && make_extras(in, notify, e) &&
-	       (!role || make_role(in, role, e)) &&
+	return sync_exec(in->db, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '3s'", e) &&
+	       find_table(in, e) && migrate(in, e) && check_mapping(in, e) && make_extras(in, e) &&
+	       (!in->partitioned || make_indexes(in, e)) && make_rotation(in, e) &&
+	       (!in->wants->role || make_role(in, in->wants->role, e)) &&
 	       sync_exec(in->db, "COMMIT", e); // closing the connection after a failure rolls back
 }
 
@@ -327,21 +372,25 @@ static void blame_configuration(struct err *e)
 		e->kind = ERR_CONFIG;
 }
 
-bool schema_init(const struct config *config, bool notify, const char *role, FILE *out, struct err *e)
+bool schema_init(const struct config *config, const struct schema_wants *wants, FILE *out, struct err *e)
 {
-	struct init in = { .config = config };
+	struct init in = { .config = config, .wants = wants };
 	struct sync *turn;
 	bool ok;
 
 	if (!mapping_init(&in.mapping, config, e))
 		return false;
+	if (!can_partition(&in.mapping, wants, e)) {
+		mapping_done(&in.mapping);
+		return false;
+	}
 	buf_init(&in.done, 64 * 1024);
 	turn = sync_open(config->postgres_dsn, e);
 	in.db = turn && take_turn(turn, e) ? sync_open(config->postgres_dsn, e) : NULL;
-	ok = in.db && prepare_table(&in, notify, role, e);
+	ok = in.db && prepare_table(&in, e);
 	if (ok)
 		fputs(buf_str(&in.done), out);
-	ok = ok && make_indexes(&in, e);
+	ok = ok && (in.partitioned || make_indexes(&in, e));
 	if (!ok)
 		blame_configuration(e);
 	buf_done(&in.done);
@@ -353,9 +402,8 @@ bool schema_init(const struct config *config, bool notify, const char *role, FIL
 	return ok;
 }
 
-static void print(const struct mapping *m, const char *sql, const char *extra, FILE *out)
+static void print_text(const char *text, FILE *out)
 {
-	auto_free char *text = mapping_expand(m, sql, extra);
 	size_t len = strlen(text);
 
 	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ';'))
@@ -363,16 +411,37 @@ static void print(const struct mapping *m, const char *sql, const char *extra, F
 	fprintf(out, "%.*s;\n\n", (int)len, text);
 }
 
-bool schema_print(const struct config *config, bool notify, const char *role, FILE *out, struct err *e)
+static void print(const struct mapping *m, const char *sql, const char *extra, FILE *out)
+{
+	auto_free char *text = mapping_expand(m, sql, extra);
+
+	print_text(text, out);
+}
+
+static void print_rotation(const struct mapping *m, const struct schema_wants *wants, FILE *out)
+{
+	auto_free char *rotate = rotate_sql(m, wants);
+
+	print_text(rotate, out);
+	print(m, sql_query_rotate_first, NULL, out);
+}
+
+bool schema_print(const struct config *config, const struct schema_wants *wants, FILE *out, struct err *e)
 {
 	struct mapping m;
 	auto_buf quoted;
 
 	buf_init(&quoted, 128);
-	if (role && !quote_role(role, &quoted, e))
+	if (wants->role && !quote_role(wants->role, &quoted, e))
 		return false;
 	if (!mapping_init(&m, config, e))
 		return false;
+	if (!can_partition(&m, wants, e)) {
+		mapping_done(&m);
+		return false;
+	}
+	if (wants->partitioned)
+		mapping_partition(&m);
 	if (m.keyed_by_seq) {
 		print(&m, sql_query_debezium_table, NULL, out);
 		print(&m, sql_query_seq, NULL, out);
@@ -383,9 +452,11 @@ bool schema_print(const struct config *config, bool notify, const char *role, FI
 	print(&m, sql_query_parked_index, NULL, out);
 	if (config->outbox_preset != PRESET_DEBEZIUM)
 		print(&m, sql_query_publish, NULL, out);
-	if (notify)
+	if (wants->notify)
 		print(&m, sql_query_notify, NULL, out);
-	if (role)
+	if (wants->partitioned)
+		print_rotation(&m, wants, out);
+	if (wants->role)
 		print(&m, sql_query_role, buf_str(&quoted), out);
 	mapping_done(&m);
 	return true;

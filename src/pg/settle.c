@@ -29,15 +29,29 @@ static bool is_parked(const struct batch *b, const struct entry *e)
 	return e->fate == FATE_DEAD || e->fate == FATE_WAITING;
 }
 
+// Rows of a partitioned table have no tid: what tells them apart is the id.
+static bool is_by_id(const struct batch *b)
+{
+	return batch_count(b) > 0 && batch_entry(b, 0)->tid.offset == 0;
+}
+
+static void add_row(struct buf *out, const struct entry *e)
+{
+	if (e->tid.offset)
+		array_add_tid(out, e->tid);
+	else
+		array_add_int8(out, e->id);
+}
+
 static void add_tids(const struct batch *b, struct buf *out,
 		     bool (*chosen)(const struct batch *, const struct entry *), size_t count)
 {
-	array_begin(out, ARRAY_TID, (int32_t)count);
+	array_begin(out, is_by_id(b) ? ARRAY_INT8 : ARRAY_TID, (int32_t)count);
 	for (size_t i = 0; i < batch_count(b); i++) {
 		const struct entry *e = batch_entry(b, i);
 
 		if (chosen(b, e))
-			array_add_tid(out, e->tid);
+			add_row(out, e);
 	}
 }
 
@@ -80,6 +94,8 @@ static json_t *tid_text(const struct entry *e)
 {
 	char tid[32];
 
+	if (!e->tid.offset)
+		return json_integer(e->id);
 	snprintf(tid, sizeof(tid), "(%u,%u)", e->tid.block, e->tid.offset);
 	return json_string(tid);
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "run/diagram.h"
+#include "run/retention.h"
 #include "run/service.h"
 #include "run/state.h"
 
@@ -15,8 +16,6 @@
 
 #define CONNECT_TIMEOUT_MS 15000
 #define SCRIPT_TIMEOUT_S 120
-#define PURGE_ROWS 2000
-#define PURGE_PAUSE_MS 50 // between two batches, so that a purge never competes with the drain
 // The table is counted at most so often, and for a fiftieth of the time.
 #define COUNT_LEAST_MS 5000
 #define COUNT_MOST_MS 300000 // whoever was frozen in the midst of one does not know what it cost
@@ -46,16 +45,12 @@ struct keeper {
 	struct backoff reconnect;
 	ev_timer timer;
 	struct err error;
-	struct purge purge;
-	int64_t above;              // where the next batch of the purge begins
-	int64_t deleted;            // in this round
-	bool forbidden;             // the role may not delete
-	bool stuck;                 // said that the purge fails
-	int64_t purge_ms, count_ms; // when they are due
-	int64_t begun_ms;           // of the script that runs
-	int failed_counts;          // in a row
-	bool blind;                 // said that counting fails
-	struct question *first;     // asked, or next
+	struct retention retention;
+	int64_t count_ms;       // when it is due
+	int64_t begun_ms;       // of the script that runs
+	int failed_counts;      // in a row
+	bool blind;             // said that counting fails
+	struct question *first; // asked, or next
 };
 
 typedef void keeper_action(struct keeper *k);
@@ -105,13 +100,14 @@ static const char *const event_names[] = { KEEPER_EVENTS(X) };
 #undef X
 
 // What comes next while nothing runs. What has been due for longest goes first, so that nothing starves.
-static enum keeper_event next_event(const struct keeper *k, int64_t *ret_due_ms)
+static enum keeper_event next_event(struct keeper *k, int64_t *ret_due_ms)
 {
 	enum keeper_event next = KE_COUNT;
+	int64_t retention_ms = retention_due_ms(&k->retention);
 
 	*ret_due_ms = k->count_ms;
-	if (!k->forbidden && k->purge_ms < *ret_due_ms) {
-		*ret_due_ms = k->purge_ms;
+	if (retention_ms < *ret_due_ms) {
+		*ret_due_ms = retention_ms;
 		next = KE_PURGE;
 	}
 	if (k->first && k->first->asked_ms <= *ret_due_ms) {
@@ -171,7 +167,15 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	if (k->state == K_OFFLINE) {
 		dispatch(k, KE_CONNECT);
 	} else if (k->state == K_RESTING) {
-		dispatch(k, next_event(k, &due_ms));
+		enum keeper_event next = next_event(k, &due_ms);
+
+		if (due_ms > clock_boot_ms()) {
+			arm(k);
+			return;
+		}
+		if (next != KE_PURGE)
+			retention_waits(&k->retention);
+		dispatch(k, next);
 	} else {
 		err_set(&k->error, ERR_UNAVAILABLE, "no answer from PostgreSQL in state %s",
 			state_names[k->state]);
@@ -201,47 +205,13 @@ static bool on_row(void *arg, int step, const struct pg_result *res, int row)
 	struct keeper *k = arg;
 
 	if (k->state == K_PURGING && step == PURGE_STEP_ROWS)
-		outbox_read_purge(res, row, &k->purge);
+		retention_read(&k->retention, res, row);
 	else if (k->state == K_COUNTING)
 		survey_read(res, step, row, &k->relay->health.counting.backlog,
 			    &k->relay->health.counting.holder);
 	else if (k->state == K_ASKING && step == SURVEY_STEP_ANSWER && k->first->row)
 		k->first->row(k->first->arg, res);
 	return true;
-}
-
-// A round goes on soon; the next one begins after [retention] interval.
-static void purge_ended(struct keeper *k, bool ok)
-{
-	struct relay *r = k->relay;
-
-	bool more = ok && !k->purge.young && !k->purge.at_end;
-
-	k->above = more ? k->purge.last : PURGE_FROM_START;
-	k->purge_ms = clock_boot_ms() + (more ? PURGE_PAUSE_MS : r->config->retention_interval);
-	k->forbidden = !ok && strcmp(k->error.sqlstate, "42501") == 0;
-	if (!ok && k->stuck && !k->forbidden)
-		return;
-	if (ok && k->stuck)
-		log_info("purge_works", kv_str("table", r->config->outbox_table));
-	k->stuck = !ok;
-	if (!ok) {
-		health_trouble(r, TROUBLE_PURGE, "purge_failed", k->error.text);
-		log_warn(
-			"purge_failed", kv_err(&k->error),
-			kv_str("then",
-			       k->forbidden
-				       ? "no more until the next start: grant DELETE, or purge by other means"
-				       : "trying again"));
-		return;
-	}
-	k->deleted += k->purge.deleted;
-	metrics_add(&r->health.metrics, METRIC_PURGED, 0, (double)k->purge.deleted);
-	if (more)
-		return;
-	if (k->deleted > 0)
-		log_info("purged", kv_int("rows", k->deleted));
-	k->deleted = 0;
 }
 
 // One that met a lock, or lost its session, cost nothing.
@@ -290,7 +260,7 @@ static void question_ended(struct keeper *k, const struct err *e)
 static void script_ended(struct keeper *k, bool ok)
 {
 	if (k->state == K_PURGING)
-		purge_ended(k, ok);
+		retention_ended(&k->retention, ok, &k->error);
 	else if (k->state == K_COUNTING)
 		count_ended(k, ok);
 	else if (k->state == K_ASKING)
@@ -346,8 +316,7 @@ struct keeper *keeper_new(struct relay *r)
 	k->relay = r;
 	k->survey = survey_new(r->config, &e);
 	assert(k->survey); // outbox_new read the same mapping before
-	k->purge_ms = clock_boot_ms() + r->config->retention_interval;
-	k->above = PURGE_FROM_START;
+	retention_init(&k->retention, r);
 	k->conn = conn_new(r->loop, r->config->postgres_dsn, &callbacks, k);
 	k->reconnect = (struct backoff){ .base_ms = r->config->retry_base,
 					 .cap_ms = relay_reconnect_cap_ms(r) };
@@ -416,8 +385,7 @@ static void rest(struct keeper *k)
 
 static void purge_now(struct keeper *k)
 {
-	k->purge = (struct purge){ 0 };
-	outbox_purge(k->relay->outbox, k->conn, k->relay->config->retention_keep, k->above, PURGE_ROWS);
+	retention_run(&k->retention, k->conn);
 }
 
 static void count_now(struct keeper *k)
@@ -475,7 +443,7 @@ static void roll_back(struct keeper *k)
 // The workers tell of outages; this one only falls back to fast polling.
 static void retreat(struct keeper *k)
 {
-	k->above = PURGE_FROM_START;
+	retention_interrupted(&k->retention);
 	fail_questions(k);
 	k->relay->pace.notified = false;
 	pace_wake(&k->relay->pace);

@@ -46,6 +46,11 @@ static int active_workers(const struct relay *r)
 	return n;
 }
 
+bool relay_is_active(const struct relay *r)
+{
+	return active_workers(r) > 0;
+}
+
 static int64_t earlier(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
@@ -94,6 +99,10 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 	// Before anything else: a claim that fails must not be repeated under the name of a probe.
 	if (r->on_hold && !r->once)
 		return ORDER_WAIT;
+	if (now_ms < r->quiet_until_ms) {
+		*next_ms = earlier(*next_ms, r->quiet_until_ms);
+		return ORDER_WAIT;
+	}
 	if (!may_claim(r, &r->sql, now_ms, next_ms) || !may_claim(r, &r->items, now_ms, next_ms))
 		return ORDER_WAIT;
 	if (active_workers(r) == 0 && may_be_done(r))

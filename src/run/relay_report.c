@@ -147,9 +147,8 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 	if (!found->columns_complete)
 		return unfit(r, ERR_CONFIG, "the table lacks columns of outboxd",
 			     "run `outboxd init`; looking again");
-	if (!found->plain)
-		return unfit(r, ERR_CONFIG, "it is not an ordinary table without children",
-			     "give outboxd a table of its own; looking again");
+	if (!found->usable)
+		return unfit(r, ERR_CONFIG, found->shape, "give outboxd a table of its own; looking again");
 	if (found->read_only)
 		return unfit(
 			r, ERR_UNAVAILABLE, READ_ONLY,
@@ -162,11 +161,15 @@ bool relay_inspected(struct relay *r, const struct inspection *found)
 	if (found->row_security && !r->inspected)
 		log_warn("rows_may_be_hidden", kv_str("error", "row level security is active for this role"),
 			 kv_str("then", "give it BYPASSRLS or a policy that shows every row"));
+	if (found->partitioned && !found->rotates && !r->inspected)
+		log_info("no_rotation", kv_str("table", r->config->outbox_table),
+			 kv_str("then", "it makes and drops no partitions"));
 	if (r->once && !r->inspected)
 		r->highest = found->highest_id;
 	r->inspected = true;
 	r->sequence = found->sequence;
 	r->trigger = found->notify_trigger;
+	r->rotates = found->rotates;
 	return true;
 }
 

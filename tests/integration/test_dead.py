@@ -17,11 +17,11 @@ FIX = "UPDATE outbox SET data = '{\"price\": 7}' WHERE id = %s"
 
 
 @pytest.fixture
-def daemon(outboxd: OutboxdFactory, elastic: Elastic, index: str) -> Any:
-    """A table, and an index in which a price is a number."""
+def daemon(request: pytest.FixtureRequest, outboxd: OutboxdFactory, elastic: Elastic, index: str) -> Any:
+    """A table, made with these flags, and an index in which a price is a number."""
     elastic.create_index(index, PRICES)
     daemon = outboxd()
-    init(daemon)
+    init(daemon, *getattr(request, "param", ()))
     return daemon
 
 
@@ -245,6 +245,7 @@ def test_a_requeued_event_whose_document_has_moved_on_is_settled(db: Database, e
         [(1, True, 3), (2, False, None)]
 
 
+@pytest.mark.parametrize("daemon", [(), ("--partitioned",)], indirect=True, ids=["plain", "partitioned"])
 @pytest.mark.parametrize("keep", ["7d", "0"])
 @pytest.mark.parametrize("give_back", [
     "UPDATE outbox SET dead_at = NULL, retry_at = NULL, attempts = 0",

@@ -45,6 +45,22 @@ def test_the_doctor(op: Operator, elastic: Elastic) -> None:
     elastic.delete_index("products")
 
 
+def test_a_table_in_partitions(op: Operator, index: str) -> None:
+    for number in (1, 2):
+        publish(op.db, index, str(number), {})
+    op.run("once")
+    publish(op.db, index, "3", {})
+    op.run("move")
+    assert op.db.execute("SELECT id FROM outbox") == [(3,)]
+    assert publish(op.db, index, "4", {}) == 2000000
+    assert op.db.value("SELECT tableoid::regclass::text FROM outbox WHERE id = 2000000") == "outbox_p2000000"
+    op.run("once")
+    assert undelivered(op.db) == 0
+    op.db.execute("DROP SCHEMA before CASCADE; DROP TABLE outbox")
+    op.run("partitioned")
+    assert publish(op.db, index, "1", {}) == 1
+
+
 def test_one_shot(op: Operator, index: str) -> None:
     publish(op.db, index, "1", {})
     op.run("once")

@@ -439,6 +439,9 @@ static void all_names_of_the_mapping_can_be_put_in(void **state)
 		{ "{key_column}", m.key_column },
 		{ "{id_column_literal}", m.id_column_literal },
 		{ "{seq_index}", m.seq_index },
+		{ "{rotate_literal}", m.rotate_literal },
+		{ "{only}{row} = ANY ($1::{row_type}[]){bound_below}{unmoved}",
+		  "ONLY ctid = ANY ($1::tid[])" },
 	};
 
 	(void)state;
@@ -447,6 +450,9 @@ static void all_names_of_the_mapping_can_be_put_in(void **state)
 
 		assert_string_equal(text, cases[i].value);
 	}
+	mapping_partition(&m);
+	auto_free char *by_id = mapping_expand(&m, "{only}{row} = ANY ($1::{row_type}[])", NULL);
+	assert_string_equal(by_id, "id = ANY ($1::bigint[])");
 	mapping_done(&m);
 }
 

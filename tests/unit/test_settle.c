@@ -42,6 +42,28 @@ static size_t add(struct batch *b, struct slice index, struct slice id, enum op 
 	return n;
 }
 
+// Of a partitioned table: no tid, but the id 65796.
+static void rows_without_a_tid_go_by_their_ids(void **state)
+{
+	static const char marks[] = "\0\0\0\1\0\0\0\0\0\0\0\x14\0\0\0\1\0\0\0\1\0\0\0\x8\0\0\0\0\0\1\1\4";
+	struct row row = { .id = 65796, .index = SLICE("x"), .document_id = SLICE("a") };
+	struct batch *b = batch_new();
+	auto_buf ids;
+	bool held;
+
+	(void)state;
+	buf_init(&ids, 1000);
+	batch_add(b, &row, OP_INDEX, &held);
+	batch_judge(b, 0, VERDICT_DONE);
+	batch_resolve(b, MAX_ATTEMPTS);
+	settle_marks(b, &ids);
+	assert_int_equal(ids.len, sizeof(marks) - 1);
+	assert_memory_equal(ids.data, marks, ids.len);
+	auto_free char *keys = settle_keys(b);
+	assert_non_null(strstr(keys, "\"tid\":65796"));
+	batch_free(b);
+}
+
 static json_t *parsed(char *text)
 {
 	json_t *json;
@@ -453,6 +475,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_row_is_marked_or_parked_or_left),
+		cmocka_unit_test(rows_without_a_tid_go_by_their_ids),
 		cmocka_unit_test(a_trouble_says_everything),
 		cmocka_unit_test(what_waits_for_an_older_event_looks_again),
 		cmocka_unit_test(attempts_do_not_overflow),

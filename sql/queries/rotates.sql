@@ -1,0 +1,1 @@
+SELECT to_regprocedure({rotate_literal}) IS NOT NULL

@@ -1,1 +1,0 @@
-SELECT c.relkind FROM pg_class c WHERE c.oid = to_regclass({table_literal})

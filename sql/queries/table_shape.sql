@@ -1,0 +1,1 @@
+SELECT {shape} WHERE to_regclass({table_literal}) IS NOT NULL
