@@ -537,3 +537,17 @@ def test_the_least_privileges(db: Database, elastic: Elastic, index: str, outbox
     finally:
         made.close()
         db.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"; DROP ROLE IF EXISTS "other_{name}"')
+
+
+def test_a_query_waits_for_older_events_of_other_partitions(db: Database, elastic: Elastic, index: str,
+                                                            relay: Callable[..., Outboxd]) -> None:
+    made = relay(outbox_delete_by_query=index, retry_cap="200ms", relay_poll_interval="20ms")
+    fill(db, index, 1, 1200)
+    with psycopg.connect(db.dsn) as writer:
+        writer.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data) VALUES (%s, 'late', '{\"price\": 1}')", [index])
+        event = publish(db, index, "", {"query": {"range": {"price": {"lte": 1100}}}}, "delete_by_query")
+        made.start()
+        wait_until(lambda: "transaction" in (db.value("SELECT error->>'reason' FROM outbox WHERE id = %s", [event]) or ""), 30, "it waits")
+        writer.commit()
+    wait_until(lambda: undelivered(db) == 0, 30, "all of it")
+    assert event > ROWS and set(elastic.all_docs(index)) == {str(n) for n in range(1101, 1201)}
