@@ -12,6 +12,8 @@
 
 struct relay;
 
+enum retention_work { RETENTION_REST, RETENTION_CREATE, RETENTION_DROP, RETENTION_DELETE };
+
 struct retention {
 	struct relay *relay;
 	int64_t purge_ms, rotate_ms; // when they are due
@@ -20,7 +22,7 @@ struct retention {
 	int64_t deleted; // in this round
 	bool forbidden;  // the role may not delete
 	struct rotation rotation;
-	enum { RETENTION_REST, RETENTION_CREATE, RETENTION_DROP, RETENTION_DELETE } runs;
+	enum retention_work runs;
 	int64_t below; // what is below is deleted
 	bool dropped;  // all that can be, in this round; now rows are deleted
 	bool stuck[2]; // said that deleting fails, and that rotating does

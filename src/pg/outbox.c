@@ -139,6 +139,16 @@ void outbox_inspect(struct outbox *o, struct conn *c, bool with_highest)
 	conn_run(c, steps, with_highest ? 2 : 1);
 }
 
+// shape NULL = there is no table.
+static void read_shape(struct outbox *o, const char *shape, struct inspection *ret)
+{
+	utf8_copy(shape ? shape : "", ret->shape, sizeof(ret->shape));
+	ret->partitioned = strcmp(ret->shape, "partitioned") == 0;
+	ret->usable = ret->partitioned || strcmp(ret->shape, "plain") == 0;
+	if (ret->usable)
+		speak_to(o, ret->partitioned);
+}
+
 void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *res, int row,
 			    struct inspection *ret)
 {
@@ -153,14 +163,8 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 	ret->read_only = value_get_bool(res, row, 4);
 	ret->server_version = value_get_int(res, row, 5);
 	ret->row_security = value_get_bool(res, row, 6);
-	const char *shape = value_get_text(res, row, 7).p;
-
-	ret->usable = shape && (strcmp(shape, "plain") == 0 || strcmp(shape, "partitioned") == 0);
-	utf8_copy(shape ? shape : "", ret->shape, sizeof(ret->shape));
-	if (ret->usable)
-		speak_to(o, strcmp(shape, "partitioned") == 0);
-	ret->rotates = ret->usable && o->partitioned && value_get_bool(res, row, 9);
-	ret->partitioned = ret->usable && o->partitioned;
+	read_shape(o, value_get_text(res, row, 7).p, ret);
+	ret->rotates = ret->partitioned && value_get_bool(res, row, 9);
 	ret->sequence = o->mapping.version_is_id ? value_get_int(res, row, 8) : 0;
 }
 

@@ -32,7 +32,7 @@ static int64_t next_due_ms(const struct retention *t)
 	return rotates && t->rotate_ms < purge_ms ? t->rotate_ms : purge_ms;
 }
 
-static int what_is_due(const struct retention *t, int64_t now_ms)
+static enum retention_work what_is_due(const struct retention *t, int64_t now_ms)
 {
 	if (now_ms < next_due_ms(t))
 		return RETENTION_REST;
@@ -56,7 +56,8 @@ void retention_waits(struct retention *t)
 int64_t retention_due_ms(struct retention *t)
 {
 	int64_t now_ms = clock_boot_ms(), due_ms = next_due_ms(t);
-	int due = what_is_due(t, now_ms), busy = t->busy[due == RETENTION_DROP];
+	enum retention_work due = what_is_due(t, now_ms);
+	int busy = t->busy[due == RETENTION_DROP];
 	struct relay *r = t->relay;
 
 	if (busy == 0 || busy > QUIET_TRIES || due == RETENTION_REST || due == RETENTION_DELETE) {
