@@ -278,7 +278,7 @@ class TestNames:
             publish(db, index, name, {})
         drain(daemon, expect=65)
         assert set(sources(elastic, index)) == {"good", "better"}
-        assert dead(db)[2]["reason"] == "the operation is none of index, create, update, delete"
+        assert dead(db)[2]["reason"] == "the operation is none of index, create, update, delete, delete_by_query"
 
     @pytest.mark.parametrize("version,reason", [("-1", "negative"), ("NULL", "NULL")])
     def test_a_version_that_cannot_be_is_dead(self, db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory,
