@@ -85,8 +85,9 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 		lanes_swept(&w->relay->lanes, clock_boot_us(), 2 * (clock_boot_us() - w->plan.started_us));
 	if (w->relay->looking == w)
 		w->relay->looking = NULL;
-	// Where this look has found nothing, another one is not due: its end, a moment from now, sets the time of the next.
-	if (lanes != 0)
+	// Where this look has found nothing, and nobody has called since it began, another one is not due: its end, a moment from now,
+	// sets the time of the next.
+	if (lanes != 0 || w->relay->pace.woken)
 		relay_kick(w->relay);
 }
 
