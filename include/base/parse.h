@@ -27,4 +27,7 @@ size_t utf8_cut(const char *text, size_t max);
 // Copies as much as fits so.
 void utf8_copy(const char *text, char *out, size_t cap);
 
+// Is the word among the names, which commas or blanks are between?
+bool list_has(const char *names, const char *word, size_t len);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct json_t;
@@ -29,5 +30,9 @@ int child_begin(struct child *c, char *const *command, const char *dsn);
 bool child_runs(const struct child *c);
 void child_ask_to_end(struct child *c); // SIGTERM; the callback comes when it has ended
 void child_done(struct child *c);       // the same, and no callback comes any more
+
+// Of a report: "" and 0 where it has none. The text is borrowed from it.
+const char *report_text(const struct json_t *report, const char *name);
+int64_t report_number(const struct json_t *report, const char *name);
 
 #endif

@@ -187,17 +187,9 @@ static bool check_tls(const struct config *c, struct err *e)
 
 static bool check_queries(const struct config *c, struct err *e)
 {
-	static const char between[] = ", \t", all[] = "_all";
 	const char *names = c->outbox_delete_by_query;
-	bool good = !names[strcspn(names, "*?\"<>|#/\\")];
 
-	for (const char *name = names + strspn(names, between); *name; name += strspn(name, between)) {
-		size_t n = strcspn(name, between);
-
-		good = good && !(n == strlen(all) && memcmp(name, all, n) == 0);
-		name += n;
-	}
-	if (!good)
+	if (names[strcspn(names, "*?\"<>|#/\\")] || list_has(names, "_all", strlen("_all")))
 		return wrong(c, OPTION_outbox_delete_by_query, e,
 			     "must name each index, as events do: products, orders");
 	return true;

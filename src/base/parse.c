@@ -213,3 +213,17 @@ void utf8_copy(const char *text, char *out, size_t cap)
 {
 	snprintf(out, cap, "%.*s", (int)utf8_cut(text, cap - 1), text);
 }
+
+bool list_has(const char *names, const char *word, size_t len)
+{
+	static const char between[] = ", \t";
+
+	for (const char *name = names + strspn(names, between); *name; name += strspn(name, between)) {
+		size_t n = strcspn(name, between);
+
+		if (n == len && memcmp(name, word, len) == 0)
+			return true;
+		name += n;
+	}
+	return false;
+}

@@ -2,6 +2,7 @@
 #include "core/row.h"
 
 #include "base/attr.h"
+#include "base/parse.h"
 #include "core/json_text.h"
 
 #include <stdarg.h>
@@ -194,16 +195,7 @@ bool row_is_query(const struct row *row)
 
 bool row_takes_queries(struct slice index, const char *allowed)
 {
-	static const char between[] = ", \t";
-
-	for (const char *name = allowed + strspn(allowed, between); *name; name += strspn(name, between)) {
-		size_t n = strcspn(name, between);
-
-		if (n == index.n && memcmp(name, index.p, n) == 0)
-			return true;
-		name += n;
-	}
-	return false;
+	return list_has(allowed, index.p, index.n);
 }
 
 static bool read_query(struct slice document, struct slice *ret, struct refusal *ret_refusal)

@@ -390,6 +390,19 @@ void outbox_listen(struct outbox *o, struct conn *c)
 	conn_run(c, &(struct step){ .sql = o->mapping.listen }, 1);
 }
 
+// In a transaction of its own, bounded as a count is.
+static void run_retention(struct conn *c, const char *sql, const struct param *params, int count)
+{
+	const struct step steps[] = {
+		{ .sql = sql_query_begin },
+		{ .sql = sql_query_survey_settings },
+		[PURGE_STEP_ROWS] = { .sql = sql, .params = params, .param_count = count },
+		{ .sql = sql_query_commit },
+	};
+
+	conn_run(c, steps, array_len(steps));
+}
+
 void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t above, int64_t below,
 		  int64_t limit)
 {
@@ -406,16 +419,7 @@ void outbox_purge(struct outbox *o, struct conn *c, int64_t keep_ms, int64_t abo
 
 	const struct param params[] = { param_binary(&keep), param_binary(&from), param_binary(&most),
 					param_binary(&to) };
-	const struct step steps[] = {
-		{ .sql = sql_query_begin },
-		{ .sql = sql_query_survey_settings },
-		[PURGE_STEP_ROWS] = { .sql = o->purge,
-				      .params = params,
-				      .param_count = o->partitioned ? 4 : 3 },
-		{ .sql = sql_query_commit },
-	};
-
-	conn_run(c, steps, array_len(steps));
+	run_retention(c, o->purge, params, o->partitioned ? 4 : 3);
 }
 
 void outbox_read_purge(const struct pg_result *res, int row, struct purge *ret)
@@ -434,14 +438,7 @@ void outbox_rotate(struct outbox *o, struct conn *c, int64_t keep_ms)
 	value_int8(&keep, keep_ms);
 
 	const struct param params[] = { keep_ms < 0 ? param_text(NULL) : param_binary(&keep) };
-	const struct step steps[] = {
-		{ .sql = sql_query_begin },
-		{ .sql = sql_query_survey_settings },
-		[PURGE_STEP_ROWS] = { .sql = o->rotate, .params = params, .param_count = array_len(params) },
-		{ .sql = sql_query_commit },
-	};
-
-	conn_run(c, steps, array_len(steps));
+	run_retention(c, o->rotate, params, array_len(params));
 }
 
 void outbox_read_rotation(const struct pg_result *res, int row, struct rotation *ret)

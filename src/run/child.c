@@ -182,3 +182,15 @@ void child_done(struct child *c)
 	child_ask_to_end(c);
 	forget_files(c);
 }
+
+const char *report_text(const json_t *report, const char *name)
+{
+	const char *value = json_string_value(json_object_get(report, name));
+
+	return value ? value : "";
+}
+
+int64_t report_number(const json_t *report, const char *name)
+{
+	return json_integer_value(json_object_get(report, name));
+}

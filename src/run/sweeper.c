@@ -27,18 +27,6 @@ struct sweeper {
 	int64_t begun_ms;
 };
 
-static const char *text(const json_t *report, const char *name)
-{
-	const char *value = json_string_value(json_object_get(report, name));
-
-	return value ? value : "";
-}
-
-static int64_t number(const json_t *report, const char *name)
-{
-	return json_integer_value(json_object_get(report, name));
-}
-
 static void failed(const struct sweeper *s, const char *why, const char *type)
 {
 	log_warn("delete_by_query_failed", kv_str("id", s->id), kv_str("error", why), kv_str("type", type),
@@ -48,15 +36,16 @@ static void failed(const struct sweeper *s, const char *why, const char *type)
 // The reason itself may quote documents: it is in the row.
 static void tell_wait(struct sweeper *s, const json_t *report)
 {
-	int64_t waited_s = number(report, "waited_seconds"), now_ms = clock_boot_ms();
+	int64_t waited_s = report_number(report, "waited_seconds"), now_ms = clock_boot_ms();
 
 	if (waited_s < LONG_S || (s->said_ms != 0 && now_ms - s->said_ms < LONG_S * 1000))
 		return;
 	s->said_ms = now_ms;
-	log_warn("delete_by_query_waits", kv_int("id", number(report, "event")),
-		 kv_str("index", text(report, "index")), kv_str("for", text(report, "waits_for")),
-		 kv_int("status", number(report, "status")), kv_str("type", text(report, "type")),
-		 kv_int("seconds", waited_s));
+	log_warn("delete_by_query_waits", kv_int("id", report_number(report, "event")),
+		 kv_str("index", report_text(report, "index")),
+		 kv_str("for", report_text(report, "waits_for")),
+		 kv_int("status", report_number(report, "status")),
+		 kv_str("type", report_text(report, "type")), kv_int("seconds", waited_s));
 }
 
 // The claim that met it counted an event that waits; that it is done is counted as if it had been met once more.
@@ -68,23 +57,23 @@ static void count(struct relay *r, enum fate fate)
 
 static void tell(struct sweeper *s, const json_t *report)
 {
-	const char *outcome = text(report, "outcome");
-	int64_t id = number(report, "event");
+	const char *outcome = report_text(report, "outcome");
+	int64_t id = report_number(report, "event");
 
 	if (strcmp(outcome, "delivered") == 0) {
 		count(s->relay, FATE_DELIVERED);
-		log_info("delete_by_query", kv_int("id", id), kv_str("index", text(report, "index")),
-			 kv_int("deleted", number(report, "deleted")),
-			 kv_int("newer", number(report, "newer")),
+		log_info("delete_by_query", kv_int("id", id), kv_str("index", report_text(report, "index")),
+			 kv_int("deleted", report_number(report, "deleted")),
+			 kv_int("newer", report_number(report, "newer")),
 			 kv_real("seconds", json_real_value(json_object_get(report, "seconds"))),
-			 kv_int("waited_seconds", number(report, "waited_seconds")));
+			 kv_int("waited_seconds", report_number(report, "waited_seconds")));
 	} else if (strcmp(outcome, "dead") == 0) {
 		count(s->relay, FATE_DEAD);
 		log_error("events_dead", kv_int("events", 1), kv_int("first_id", id),
-			  kv_str("type", text(report, "type")), kv_int("status", number(report, "status")),
-			  kv_str("see", "outboxd dead"));
+			  kv_str("type", report_text(report, "type")),
+			  kv_int("status", report_number(report, "status")), kv_str("see", "outboxd dead"));
 	} else if (strcmp(outcome, "failed") == 0) {
-		failed(s, text(report, "waits_for"), text(report, "type"));
+		failed(s, report_text(report, "waits_for"), report_text(report, "type"));
 	} else {
 		tell_wait(s, report); // or another relay was faster: its own says what became of it
 	}

@@ -42,18 +42,6 @@ static void failed(struct verifier *v, const char *table, const char *error)
 
 // -- what it says
 
-static json_int_t number(const json_t *table, const char *name)
-{
-	return json_integer_value(json_object_get(table, name));
-}
-
-static const char *text(const json_t *table, const char *name)
-{
-	const char *value = json_string_value(json_object_get(table, name));
-
-	return value ? value : "";
-}
-
 struct sums {
 	json_int_t tables, rows, differences, waiting;
 	bool all; // no table was left out
@@ -62,30 +50,30 @@ struct sums {
 // Each table's own numbers are kept: one that cannot be compared now is not right for that.
 static void add_table(struct verifier *v, const json_t *table, json_t *found, struct sums *sums)
 {
-	json_int_t missing = number(table, "missing"), stale = number(table, "stale"),
-		   extra = number(table, "extra");
-	const char *error = text(table, "error"), *left_out = text(table, "left_out");
+	json_int_t missing = report_number(table, "missing"), stale = report_number(table, "stale"),
+		   extra = report_number(table, "extra");
+	const char *error = report_text(table, "error"), *left_out = report_text(table, "left_out");
 	struct err name;
 
-	err_set(&name, ERR_NONE, "%s %s", text(table, "table"), text(table, "index"));
+	err_set(&name, ERR_NONE, "%s %s", report_text(table, "table"), report_text(table, "index"));
 	sums->tables++;
 	if (*error || *left_out) {
 		sums->all = false;
 		if (*error)
-			failed(v, text(table, "table"), error);
+			failed(v, report_text(table, "table"), error);
 		else
-			log_info("verify_left_out", kv_str("table", text(table, "table")),
+			log_info("verify_left_out", kv_str("table", report_text(table, "table")),
 				 kv_str("why", left_out));
 		json_object_set(found, name.text, json_object_get(v->found, name.text));
 		return;
 	}
 	json_object_set_new(found, name.text, json_pack("[I, I, I]", missing, stale, extra));
-	sums->rows += number(table, "rows");
-	sums->waiting += number(table, "waiting");
+	sums->rows += report_number(table, "rows");
+	sums->waiting += report_number(table, "waiting");
 	sums->differences += missing + stale + extra;
 	if (missing + stale + extra > 0)
-		log_warn("index_differs", kv_str("table", text(table, "table")), kv_int("missing", missing),
-			 kv_int("stale", stale), kv_int("extra", extra),
+		log_warn("index_differs", kv_str("table", report_text(table, "table")),
+			 kv_int("missing", missing), kv_int("stale", stale), kv_int("extra", extra),
 			 kv_str("see", "outboxd verify TABLE; --repair mends it"));
 }
 
