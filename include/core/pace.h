@@ -22,6 +22,7 @@ struct pace {
 	int workers;
 	int good;      // requests since the last change of bytes or workers
 	bool hungry;   // there is a backlog: all workers go, each with a share of the lanes
+	bool crowded;  // other relays hold the lanes of the backlog
 	bool woken;    // look at once
 	bool missed;   // a look left out lanes that a sibling held
 	bool notified; // NOTIFY reaches us: no need to poll fast

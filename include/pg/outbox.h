@@ -49,7 +49,8 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 struct claim {
 	const struct lane_plan *plan;
 	int64_t lanes_wanted;      // at most so many of the plan's lanes
-	int64_t per_lane;          // at most so many rows of each
+	bool crowded;              // others hold most lanes: lanes.sql
+	int64_t rows_wanted;       // at most so many; each lane that is taken gets the share outbox_per_lane
 	int64_t highest;           // no row above this id
 	const char *const *paused; // index names that get nothing for now
 	int paused_count;
@@ -61,6 +62,8 @@ struct claim {
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim);
 // A bit per lane; *ret_drawn = the highest id that the table ever drew, 0 = not known; *ret_xmin: see struct horizon.
 uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn, int64_t *ret_xmin);
+// What claim.sql makes of rows_wanted, once so many lanes are taken: who got as many rows of a lane has not seen its end.
+int64_t outbox_per_lane(int64_t rows_wanted, uint32_t lanes);
 void outbox_read_row(const struct outbox *o, const struct pg_result *res, int row, struct row *ret_row,
 		     bool *ret_parked, int64_t *ret_xmax);
 

@@ -1,4 +1,5 @@
--- The rows of the lanes that were taken, each lane in id order. The index gives the order, so that the mapping is only
+-- The rows of the lanes that were taken, each lane in id order; each gets the same share of $3, so that a batch is full as well where
+-- other relays hold most lanes. The index gives the order, so that the mapping is only
 -- evaluated for the rows that are claimed. The last but one column says whether any refused row of a known document exists
 -- (then delivered keys settle older ones); its ORDER BY makes the planner take the index of refused rows, with or without
 -- statistics, and those without a document lie at its end, where the condition stops. The next column
@@ -24,7 +25,7 @@ CROSS JOIN LATERAL (
 	  AND ($5::text[] = '{}' OR (({index})::text <> ALL ($5::text[])
 		AND (({operation})::text IS DISTINCT FROM 'update' OR '?' || ({index})::text <> ALL ($5::text[]))))
 	ORDER BY ({id})
-	LIMIT $3
+	LIMIT greatest($3::bigint / greatest(cardinality(current_setting('outboxd.lanes')::int[]), 1), 1)
 	FOR UPDATE OF o SKIP LOCKED
 ) AS c
 LEFT JOIN LATERAL ({behind}) AS b ON true

@@ -49,6 +49,11 @@ void pace_looking(struct pace *p, bool all_lanes, bool sweep)
 
 void pace_claimed(struct pace *p, int64_t now_ms, int64_t rows, bool full)
 {
+	// There was a backlog, and nothing of it was to be had. (Or it ended just then: what comes next tells.)
+	if (rows == 0)
+		p->crowded = p->crowded || p->hungry;
+	else if (!full)
+		p->crowded = false;
 	p->hungry = full;
 	if (rows == 0) {
 		int64_t longer = p->gap_ms ? p->gap_ms * 2 : 1;

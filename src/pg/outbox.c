@@ -23,7 +23,7 @@ struct outbox {
 	char *inspect, *highest, *left, *purge, *rotate;
 	char **texts[2]; // these, as they are for a plain table and for a partitioned one
 	bool partitioned;
-	struct buf lane_numbers, bounds, wanted, per_lane, upto, sequence, paused, marks, parks,
+	struct buf lane_numbers, bounds, wanted, rows_wanted, upto, sequence, paused, marks, parks,
 		conflict_tids;
 };
 
@@ -54,7 +54,7 @@ static const struct text {
 // Parameters under construction; reused from script to script.
 static const size_t bufs[] = {
 	offsetof(struct outbox, lane_numbers), offsetof(struct outbox, bounds),
-	offsetof(struct outbox, wanted),       offsetof(struct outbox, per_lane),
+	offsetof(struct outbox, wanted),       offsetof(struct outbox, rows_wanted),
 	offsetof(struct outbox, upto),         offsetof(struct outbox, sequence),
 	offsetof(struct outbox, paused),       offsetof(struct outbox, marks),
 	offsetof(struct outbox, parks),        offsetof(struct outbox, conflict_tids),
@@ -172,7 +172,7 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 struct claim_params {
 	char patience[24];
 	struct param settings[1];
-	struct param lanes[5];
+	struct param lanes[6];
 	struct param rows[5];
 };
 
@@ -190,7 +190,7 @@ static void fill_claim(struct outbox *o, const struct claim *claim, struct claim
 	for (int i = 0; i < claim->paused_count; i++)
 		array_add_text(&o->paused, claim->paused[i], strlen(claim->paused[i]));
 	value_int8(&o->wanted, claim->lanes_wanted);
-	value_int8(&o->per_lane, claim->per_lane);
+	value_int8(&o->rows_wanted, claim->rows_wanted);
 	value_int8(&o->upto, claim->highest);
 	value_oid(&o->sequence, (uint32_t)claim->sequence);
 	snprintf(p->patience, sizeof(p->patience), "%lldms", (long long)claim->patience_ms);
@@ -198,9 +198,10 @@ static void fill_claim(struct outbox *o, const struct claim *claim, struct claim
 	p->lanes[0] = p->rows[0] = param_binary(&o->lane_numbers);
 	p->lanes[1] = p->rows[1] = param_binary(&o->bounds);
 	p->lanes[2] = param_binary(&o->wanted);
-	p->rows[2] = param_binary(&o->per_lane);
+	p->rows[2] = param_binary(&o->rows_wanted);
 	p->lanes[3] = p->rows[3] = param_binary(&o->upto);
 	p->lanes[4] = param_binary(&o->sequence);
+	p->lanes[5] = param_text(claim->crowded ? "t" : "f");
 	p->rows[4] = param_binary(&o->paused);
 }
 
@@ -247,6 +248,14 @@ uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_dr
 	*ret_drawn = value_get_int(res, row, 1);
 	*ret_xmin = value_get_int(res, row, 2);
 	return lanes;
+}
+
+int64_t outbox_per_lane(int64_t rows_wanted, uint32_t lanes)
+{
+	int count = __builtin_popcount(lanes);
+	int64_t share = count > 0 ? rows_wanted / count : rows_wanted;
+
+	return share > 1 ? share : 1;
 }
 
 void outbox_read_row(const struct outbox *o, const struct pg_result *res, int row, struct row *ret_row,

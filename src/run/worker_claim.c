@@ -20,7 +20,8 @@ static void describe_claim(struct worker *w, int64_t now_ms, struct claim *ret,
 	*ret = (struct claim){
 		.plan = &w->plan,
 		.lanes_wanted = share_of_lanes(r),
-		.per_lane = w->per_lane,
+		.crowded = r->pace.crowded,
+		.rows_wanted = w->rows_wanted,
 		.highest = r->highest,
 		.paused = paused,
 		.paused_count = paused_names(&r->paused, now_ms, paused),
@@ -34,13 +35,12 @@ void worker_act_claim(struct worker *w)
 	struct relay *r = w->relay;
 	const char *paused[PAUSED_INDEXES_MAX];
 	struct claim claim;
-	int64_t lanes, now_ms = clock_boot_ms();
+	int64_t now_ms = clock_boot_ms();
 
 	relay_probe_paused_indexes(r, now_ms);
 	lanes_plan(&r->lanes, clock_boot_us(), &w->plan);
 	pace_looking(&r->pace, w->plan.count == LANES, w->plan.sweep);
-	lanes = share_of_lanes(r) < w->plan.count ? share_of_lanes(r) : w->plan.count;
-	w->per_lane = lanes > 0 && r->pace.rows > lanes ? r->pace.rows / lanes : 1;
+	w->rows_wanted = r->pace.rows;
 	w->lanes = 0;
 	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->busy = w->heard = w->accepted_any =
 		w->broken = w->parked = w->sieve = w->failed = w->queries = false;
@@ -78,6 +78,7 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 	uint32_t lanes = outbox_read_lanes(res, row, &w->drawn, &w->horizon.xmin);
 
 	w->lanes = lanes;
+	w->per_lane = outbox_per_lane(w->rows_wanted, lanes);
 	w->granted = true;
 	lanes_granted(&w->relay->lanes, &w->plan, lanes);
 	// The claim statement walks the same way once more.
@@ -91,13 +92,11 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 		relay_kick(w->relay);
 }
 
-// *ret_carried: so many of its bytes were in the body before.
-static bool append(struct worker *w, size_t number, const struct row *row, enum op op, size_t *ret_carried)
+static bool append(struct worker *w, size_t number, const struct row *row, enum op op)
 {
 	const struct entry *older = op == OP_UPDATE ? batch_carried(w->batch, number) : NULL;
 	size_t from = 0, to = 0;
 
-	*ret_carried = 0;
 	if (op != OP_UPDATE)
 		return bulk_append(&w->body, row, op, w->relay->config->outbox_deletes == DELETES_TOMBSTONE);
 	// What a delete leaves is nothing, whatever it is sent as.
@@ -105,7 +104,6 @@ static bool append(struct worker *w, size_t number, const struct row *row, enum 
 		to = older->end;
 		from = older->start + bulk_below_action(w->body.data + older->start, to - older->start);
 	}
-	*ret_carried = to - from;
 	return bulk_append_part(&w->body, row, from, to);
 }
 
@@ -128,7 +126,8 @@ static void take_refused(struct worker *w, const struct row *row, const struct r
 // False = the body is full.
 static bool take_row(struct worker *w, const struct row *row)
 {
-	size_t limit = (size_t)w->relay->pace.bytes, start = w->body.len, number, carried;
+	size_t limit = (size_t)w->relay->pace.bytes, start = w->body.len, number;
+	size_t before = batch_live_bytes(w->batch);
 	struct refusal why = { .type = "document_too_large",
 			       .reason = "larger than 256 MB with its action line" };
 	bool held;
@@ -142,13 +141,13 @@ static bool take_row(struct worker *w, const struct row *row)
 	number = batch_add(w->batch, row, op, &held);
 	if (held)
 		return true;
-	if (!append(w, number, row, op, &carried)) {
+	if (!append(w, number, row, op)) {
 		batch_judge(w->batch, number, VERDICT_DEAD);
 		batch_set_trouble(w->batch, number, 0, why.type, why.reason);
 		return true;
 	}
 	batch_set_bytes(w->batch, number, start, w->body.len);
-	w->bytes += (int64_t)(w->body.len - start) - (int64_t)carried;
+	w->bytes += (int64_t)batch_live_bytes(w->batch) - (int64_t)before;
 	if (w->body.len > 2 * limit)
 		batch_compact(w->batch, &w->body);
 	return batch_live_bytes(w->batch) < limit;

@@ -96,17 +96,25 @@ def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {name: median(one[name] for one in rounds) for name in rounds[0]}
 
 
-def measure_latency(db: Database, elastic: Elastic, rate: int, seconds: int) -> dict[str, float]:
+def _nothing_waits(db: Database, elastic: Elastic) -> None:
     fresh_index(elastic)
     elastic.call("PUT", f"/{INDEX}/_mapping", {"dynamic": "true", "properties": {"n": {"type": "integer"}}})
     with db.connect() as connection:
         connection.execute("TRUNCATE outbox")
+
+
+def measure_latency(db: Database, elastic: Elastic, rate: int, seconds: int) -> dict[str, float]:
+    """With the relay, and just before without one: Elasticsearch's part of the way, on this box with this writer."""
+    _nothing_waits(db, elastic)
+    with latency.NoRelay(elastic.url, INDEX).posting() as instead:
+        least = latency.measure(db, elastic.url, INDEX, rate, seconds, instead)
+    _nothing_waits(db, elastic)
     fine(relay(db, elastic).run("init", "--notify"))
     with running(db, elastic) as daemon:
         daemon.wait_wakeups()
         found = latency.measure(db, elastic.url, INDEX, rate, seconds)
-    return {"p50_ms": found.percentile(0.5), "p99_ms": found.percentile(0.99), "samples": float(len(found.sorted_ms)),
-            "written_events_s": found.written_s}
+    return {"p50_ms": found.percentile(0.5), "p99_ms": found.percentile(0.99), "no_relay_p50_ms": least.percentile(0.5),
+            "no_relay_p99_ms": least.percentile(0.99), "samples": float(len(found.sorted_ms)), "written_events_s": found.written_s}
 
 
 def daemon_drain_seconds(db: Database, elastic: Elastic, events: int, scrapes_a_second: int) -> float:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import figures_drain as drains  # noqa: E402
+import figures_kept as kept  # noqa: E402
 import figures_table as tables  # noqa: E402
 from bench import show  # noqa: E402
 from figures_lab import Lab, Values  # noqa: E402
@@ -60,7 +61,8 @@ FIGURES = (
            [Goal("keep_s_per_100k", at_most=0.2), Goal("keep0_s_per_100k", at_most=0.2)]),
     Figure("latency", "commit to readable by id, at 500 and 2,000 events/s", drains.latencies,
            [goal for rate in (500, 2000) for goal in (
-               Goal(f"p50_ms_at_{rate}", at_most=3), Goal(f"p99_ms_at_{rate}", at_most=12), Goal(f"written_events_s_at_{rate}"))]),
+               Goal(f"p50_ms_at_{rate}", at_most=3), Goal(f"p99_ms_at_{rate}", at_most=12), Goal(f"no_relay_p50_ms_at_{rate}"),
+               Goal(f"no_relay_p99_ms_at_{rate}"), Goal(f"written_events_s_at_{rate}"))]),
     Figure("rss", "peak memory of drain and drain0", drains.rss, [Goal("keep_mb", at_most=16), Goal("keep0_mb", at_most=16)]),
     Figure("rss1mb", "peak memory with documents of 1 MB", drains.rss1mb, [Goal("peak_mb", at_most=48)]),
     Figure("idle", "at rest, with notify", tables.idle,
@@ -72,9 +74,13 @@ FIGURES = (
     Figure("hot", "1,000,000 updates of 1,000 documents", drains.hot, [Goal("sent_per_event", at_most=0.05)]),
     Figure("deep", "100,000 events of 10,000,000 pending, against 100,000 of 100,000 (sink)", tables.deep,
            [Goal("rate_to_shallow", at_least=0.95)]),
-    Figure("purge", "a drain beside a purge; 5,000,000 events through a table that is purged (sink)", tables.purge,
+    Figure("purge", "a drain beside a purge; 5,000,000 events through a table that is purged (sink)", kept.purge,
            [Goal("rate_to_without", at_least=0.95), Goal("size_growth", at_most=1.2), Goal("dead_growth", at_most=1.2),
-            Goal("steady_events_s")]),
+            Goal("steady_events_s"), Goal("peak_size_mb"), Goal("peak_dead_rows")]),
+    Figure("partitions", "drains of a partitioned and a plain table; 5,000,000 events through a partitioned one (sink)",
+           kept.partitions,
+           [Goal("rate_to_plain", at_least=0.95), Goal("size_growth", at_most=1.2), Goal("dead_growth", at_most=1.2),
+            Goal("steady_events_s"), Goal("peak_size_mb"), Goal("peak_dead_rows")]),
     Figure("sink", "the relay and PostgreSQL alone", tables.sink, [Goal("events_s"), Goal("cycles_per_event")]),
 )
 

@@ -37,7 +37,7 @@ class Lab:
     def elastic(self) -> Elastic:
         started = self._stack.enter_context(bench.elasticsearch())
         with self.database() as db:
-            bench.measure_drain(db, started, self.scaled(100_000))  # warms up the Java side; not counted
+            bench.measure_drain(db, started, self.scaled(500_000))  # warms up the Java side; not counted
         return started
 
     def scaled(self, count: int, least: int = 1) -> int:

@@ -1,4 +1,4 @@
-"""The figures of the relay and PostgreSQL: rest, claims, backlogs and purges. Where the null sink is the target, nothing else is
+"""The figures of the relay and PostgreSQL: rest, claims and backlogs. Where the null sink is the target, nothing else is
 measured but these two."""
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ import time
 from pathlib import Path
 from statistics import median
 
-import psycopg
-
 import bench
 from figures_lab import Lab, Values
-from harness import Database, Elastic, insert_events
-from release import Running, fine, relay, running, wrapped
-from sink import Sink
+from harness import Database, insert_events
+from release import Running, daemon_rate, fine, relay, running, wrapped
 from statements import statements, transactions
 
 SMALL_BATCH, BATCHES, BATCHES_FIRST = 100, 60, 10
-STEADY_RATE, STEADY_EVENTS = 20_000, 10_000  # events/s of the writer, and of one of its transactions
 
 
 def idle(lab: Lab) -> Values:
@@ -75,14 +71,6 @@ def pinned(lab: Lab) -> Values:
             "pinned_slowest_ms": max(later), "written_and_drained_events_s": rate}
 
 
-def _rate(db: Database, target: Elastic | Sink, events: int, **settings: object) -> tuple[float, dict[str, float]]:
-    """Events a second of the first so many, from the start of the daemon on; its metrics then."""
-    began = time.monotonic()
-    with running(db, target, **settings) as daemon:
-        daemon.wait_settled(events)
-        return daemon.settled() / (time.monotonic() - began), daemon.metrics()
-
-
 def deep(lab: Lab) -> Values:
     """Through the sink, the same number of events each time: of a small backlog all, of a large one the first; in turn, so that
     both find the same machine."""
@@ -91,72 +79,16 @@ def deep(lab: Lab) -> Values:
     def measure(shallow: Database, backlog: Database) -> Values:
         with shallow.connect() as connection:
             bench.fill(connection, events)
-        few = _rate(shallow, lab.sink, events)[0]
+        few = daemon_rate(shallow, lab.sink, events)[0]
         with backlog.connect() as connection:
             bench.tidy(connection)
-        many = _rate(backlog, lab.sink, events)[0]
+        many = daemon_rate(backlog, lab.sink, events)[0]
         return {"rate_to_shallow": many / few, "shallow_events_s": few, "deep_events_s": many}
 
     with lab.database() as shallow, lab.database() as backlog:
         with backlog.connect() as connection:
             bench.fill(connection, lab.scaled(10_000_000))
         return bench.medians([measure(shallow, backlog) for _ in range(max(5, lab.rounds))])
-
-
-def _fill_with_old(connection: psycopg.Connection, old: int, pending: int) -> None:
-    """Rows that were delivered an hour ago, and those that wait."""
-    connection.execute("TRUNCATE outbox")
-    bench.add(connection, old)
-    connection.execute("UPDATE outbox SET processed = true, processed_at = now() - interval '1 hour', "
-                       "created_at = now() - interval '1 hour'")
-    connection.execute("VACUUM FULL outbox")
-    bench.add(connection, pending)
-    bench.tidy(connection)
-
-
-def _beside_a_purge(lab: Lab, db: Database) -> Values:
-    """Drains into Elasticsearch of the same table, without a purge and with one that finds old rows all along."""
-    elastic, events = lab.elastic, lab.scaled(500_000, least=100_000)
-
-    def measure(**settings: object) -> tuple[float, float]:
-        with db.connect() as connection:
-            _fill_with_old(connection, events, events)
-        bench.fresh_index(elastic)
-        rate, metrics = _rate(db, elastic, events, **settings)
-        return rate, metrics["outboxd_purged_rows_total"]
-
-    without, _ = measure()
-    beside, purged = measure(retention_keep="1s", retention_interval="1s")
-    return {"rate_to_without": beside / without, "without_events_s": without, "beside_events_s": beside, "purged_meanwhile": purged}
-
-
-def _steady(lab: Lab, db: Database) -> Values:
-    """A writer at a steady rate through the sink, rows kept for seconds only: whether the table's second half of the time is as
-    its first. The vacuum is PostgreSQL's own, at its defaults."""
-    events = lab.scaled(5_000_000, least=200_000)
-    sizes: list[int] = []
-    dead: list[int] = []
-    with running(db, lab.sink, retention_keep=f"{lab.scaled(10)}s", retention_interval="1s") as daemon, db.connect() as writer:
-        began = time.monotonic()
-        for first in range(1, events + 1, STEADY_EVENTS):
-            insert_events(writer, STEADY_EVENTS, first=first, index=bench.INDEX)
-            size, dead_rows = writer.execute("SELECT pg_total_relation_size('outbox'), n_dead_tup FROM pg_stat_user_tables "
-                                             "WHERE relid = 'outbox'::regclass").fetchone()
-            sizes.append(size)
-            dead.append(dead_rows)
-            time.sleep(max(0.0, began + (first + STEADY_EVENTS) / STEADY_RATE - time.monotonic()))
-        rate = events / (time.monotonic() - began)
-        daemon.wait_settled(events)
-    half = len(sizes) // 2
-    return {"size_growth": max(sizes[half:]) / max(sizes[:half]), "dead_growth": max(dead[half:]) / max(1, *dead[:half]),
-            "steady_events_s": rate, "peak_size_mb": max(sizes) / 2**20, "peak_dead_rows": max(dead)}
-
-
-def purge(lab: Lab) -> Values:
-    with lab.database("--notify") as db:
-        beside = lab.medians(lambda: _beside_a_purge(lab, db))
-    with lab.database("--notify") as db:
-        return beside | _steady(lab, db)
 
 
 def _cycles(report: str) -> float | None:

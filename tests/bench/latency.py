@@ -1,15 +1,21 @@
-"""From commit to readable by id, at a steady rate of single-event transactions."""
+"""From commit to readable by id, at a steady rate of single-event transactions: with a relay, and without any."""
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from harness import Database, ElasticClient
 
 SAMPLES_A_SECOND = 20  # a reader that polled for every event would be the load it measures
 READERS = 2
+POSTERS = 2  # requests that a relay at rest has in flight
+SOURCE = '{"n": 1, "title": "a product"}'
 
 
 class Sample:
@@ -25,7 +31,53 @@ class Measured(NamedTuple):
         return self.sorted_ms[min(len(self.sorted_ms) - 1, int(len(self.sorted_ms) * share))]
 
 
-def measure(db: Database, url: str, index: str, rate: int, seconds: int) -> Measured:
+class NoRelay:
+    """The writer itself gives each event to Elasticsearch, as an application without an outbox: what remains of the way when
+    PostgreSQL is not asked. Whatever comes while a request is on its way goes with the next one."""
+
+    def __init__(self, url: str, index: str) -> None:
+        self._host, self._index = urlsplit(url).netloc, index
+        self._queue: list[str] = []
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self.failures: list[str] = []
+
+    def write(self, document_id: str) -> None:
+        with self._lock:
+            self._queue.append(document_id)
+
+    def _post(self) -> None:
+        link = http.client.HTTPConnection(self._host, timeout=30)
+        while not self._done.is_set():
+            with self._lock:
+                names, self._queue = self._queue, []
+            if not names:
+                time.sleep(0.0003)
+                continue
+            body = "".join(f'{{"index":{{"_index":"{self._index}","_id":"{name}"}}}}\n{SOURCE}\n' for name in names)
+            link.request("POST", "/_bulk?filter_path=errors", body, {"Content-Type": "application/x-ndjson"})
+            answer = link.getresponse()
+            text = answer.read()
+            if answer.status != 200 or b'"errors":false' not in text:
+                self.failures.append(f"{answer.status} {text[:200]!r}")
+        link.close()
+
+    @contextmanager
+    def posting(self) -> Iterator[NoRelay]:
+        posters = [threading.Thread(target=self._post) for _ in range(POSTERS)]
+        for poster in posters:
+            poster.start()
+        try:
+            yield self
+        finally:
+            self._done.set()
+            for poster in posters:
+                poster.join()
+        if self.failures:
+            raise RuntimeError(f"without a relay: {self.failures[0]}")
+
+
+def measure(db: Database, url: str, index: str, rate: int, seconds: int, instead: NoRelay | None = None) -> Measured:
     waiting: list[Sample] = []
     latencies: list[float] = []
     lock = threading.Lock()
@@ -57,7 +109,9 @@ def measure(db: Database, url: str, index: str, rate: int, seconds: int) -> Meas
                 time.sleep(pause)
             name = f"{rate}-{number}"
             connection.execute("INSERT INTO outbox (event, aggregate_type, aggregate_id, data) VALUES ('e', %s, %s, %s)",
-                               [index, name, '{"n": 1, "title": "a product"}'])
+                               [index, name, SOURCE])
+            if instead:
+                instead.write(name)
             if number % every == 0 and number > rate:  # the first second warms up
                 with lock:
                     waiting.append(Sample(name, time.monotonic()))

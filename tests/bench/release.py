@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,3 +74,11 @@ def running(db: Database, target: Elastic | Sink, **settings: object) -> Iterato
     finally:
         daemon.terminate()
         daemon.close()
+
+
+def daemon_rate(db: Database, target: Elastic | Sink, events: int, **settings: object) -> tuple[float, dict[str, float]]:
+    """Events a second of the first so many, from the start of the daemon on; its metrics then."""
+    began = time.monotonic()
+    with running(db, target, **settings) as daemon:
+        daemon.wait_settled(events)
+        return daemon.settled() / (time.monotonic() - began), daemon.metrics()

@@ -69,6 +69,39 @@ def test_nothing_to_do_is_done_at_once(outboxd: OutboxdFactory) -> None:
     assert relay.run_once(timeout=20).exit_code == 0
 
 
+def test_where_others_hold_most_lanes_a_batch_is_full_as_well(db: Database, elastic: Elastic, index: str,
+                                                              outboxd: OutboxdFactory) -> None:
+    elastic.create_index(index, MAPPINGS)
+    relay = outboxd(relay_batch_rows=160, relay_once_timeout="3s")
+    assert relay.run("init").exit_code == 0
+    with db.connect() as connection:
+        insert_events(connection, 1600, index=index)
+
+    with db.connect() as other:
+        other.execute("BEGIN")
+        other.execute("SELECT pg_advisory_xact_lock(hashtext('outboxd lane ' || 'outbox'::regclass::oid), lane) "
+                      "FROM generate_series(1, 15) AS lane")
+        done = relay.run_once(timeout=30)
+
+    end = done.logs("drained")[0]
+    assert done.exit_code == 75
+    assert 60 <= int(end["delivered"]) <= 160, "those of one lane"
+    assert int(end["requests"]) == 1, "not the sixteenth of a batch each time"
+
+
+def test_what_was_replaced_in_a_batch_does_not_fill_it(elastic: Elastic, index: str, db: Database, outboxd: OutboxdFactory) -> None:
+    elastic.create_index(index, MAPPINGS)
+    relay = outboxd()
+    assert relay.run("init").exit_code == 0
+    with db.connect() as connection:
+        insert_events(connection, 20_000, keys=1, index=index)
+
+    end = relay.run_once(timeout=60).logs("drained")[0]
+
+    assert int(end["superseded"]) + int(end["delivered"]) == 20_000
+    assert int(end["requests"]) <= 8, "claims double as long as all of them are the same document"
+
+
 @pytest.mark.time_limit(240)
 def test_two_relays_share_a_table_and_no_document_goes_back(db: Database, elastic: Elastic, index: str,
                                                             outboxd: OutboxdFactory) -> None:

@@ -290,6 +290,26 @@ static void few_requests_at_rest_all_with_a_backlog(void **state)
 	assert_int_equal(pace_in_flight(&p), 1);
 }
 
+static void others_hold_the_lanes(void **state)
+{
+	struct pace p = fresh();
+
+	(void)state;
+	assert_false(p.crowded);
+	pace_claimed(&p, 0, 500, true);
+	assert_false(p.crowded);
+	pace_claimed(&p, 0, 0, false); // there was a backlog, and nothing is to be had
+	assert_true(p.crowded);
+	pace_claimed(&p, 0, 0, false);
+	assert_true(p.crowded);
+	pace_claimed(&p, 0, 500, true);
+	assert_true(p.crowded);
+	pace_claimed(&p, 0, 3, false); // all that there was
+	assert_false(p.crowded);
+	pace_claimed(&p, 0, 0, false); // at rest
+	assert_false(p.crowded);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +323,7 @@ int main(void)
 		cmocka_unit_test(load_signals_halve_and_success_grows),
 		cmocka_unit_test(a_slow_claim_is_made_smaller),
 		cmocka_unit_test(a_limit_is_learned),
+		cmocka_unit_test(others_hold_the_lanes),
 		cmocka_unit_test(a_lowered_pace_is_not_raised_by_a_limit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
