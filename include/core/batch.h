@@ -33,7 +33,8 @@ struct entry {
 	enum op op;
 	enum refresh refresh;
 	enum verdict verdict;
-	enum fate fate; // valid after batch_resolve
+	enum fate fate;     // valid after batch_resolve
+	int32_t settled_by; // so is this: itself, or the newest one of those that replaced it and are settled
 	int64_t id;
 	int64_t created_us;
 	int64_t answered_us;              // when it was accepted

@@ -63,8 +63,15 @@ void lanes_returned(struct lanes *l, int32_t lane);        // some row of the op
 struct horizon {
 	int64_t xmin, xmax;
 };
-// The claim's transaction ended. committed = false returns every row. per_lane = the claim's LIMIT per lane.
-void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane, struct horizon horizon);
+// How the claim's transaction ended. Each but the first returns every row.
+enum claim_end {
+	CLAIM_COMMITTED,
+	CLAIM_RETURNED, // rolled back, after all rows of its lanes had come
+	CLAIM_BROKEN,   // it failed on the way: of a lane without rows it says nothing
+};
+// per_lane = the claim's LIMIT per lane.
+void lanes_release(struct lanes *l, uint32_t taken, enum claim_end end, int64_t per_lane,
+		   struct horizon horizon);
 // How long a sweep took to look from the start: the next one is due after 19 times that (5% of the time).
 void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us);
 void lanes_forget_bounds(struct lanes *l); // the next claim looks from the start

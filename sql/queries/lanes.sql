@@ -11,7 +11,7 @@ FROM (
 	FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
 	WHERE CASE WHEN want.lane <> ALL (CASE WHEN $6::bool THEN ARRAY(
 		SELECT l.objid::bigint::int FROM pg_locks l
-		WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = ({lane_class})::oid
+		WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid <= 15 AND l.classid = ({lane_class})::oid
 		  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())) ELSE '{}' END)
 	AND EXISTS (
 		SELECT FROM {table} o

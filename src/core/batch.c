@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define TRACE_MAX 256
+#define ENTRIES_KEPT 4096
 // So many parts are merged into one document before it is sent.
 #define PARTS_MAX 64
 
@@ -51,6 +52,12 @@ void batch_reset(struct batch *b)
 	for (size_t i = 0; i < b->trouble_count; i++) {
 		free(b->troubles[i].type);
 		free(b->troubles[i].reason);
+	}
+	// A batch of very many small events is rare, and its memory would be kept for ever.
+	if (b->cap > ENTRIES_KEPT) {
+		free(b->entries);
+		b->entries = NULL;
+		b->cap = 0;
 	}
 	b->trouble_count = b->count = b->sent_count = b->range_count = b->body_first = b->live_bytes =
 		b->updates = 0;
@@ -417,6 +424,9 @@ void batch_resolve(struct batch *b, int64_t max_attempts)
 		e->fate = own_fate(e, max_attempts);
 		if (e->fate != FATE_DELIVERED && (newer == FATE_DELIVERED || newer == FATE_SUPERSEDED))
 			e->fate = FATE_SUPERSEDED;
+		e->settled_by = newer == FATE_DELIVERED || newer == FATE_SUPERSEDED
+					? b->entries[e->newer].settled_by
+					: (int32_t)i;
 		b->fates[e->fate]++;
 		b->uncounted += e->fate == FATE_WAITING && e->verdict != VERDICT_ATTEMPT;
 	}

@@ -121,22 +121,23 @@ static void move_bound(struct lane *lane, int64_t per_lane, struct horizon h)
 	}
 }
 
-static void release(struct lane *lane, bool committed, int64_t per_lane, struct horizon h)
+static void release(struct lane *lane, enum claim_end end, int64_t per_lane, struct horizon h)
 {
 	lane->held = false;
-	if (lane->rows > 0 && (!committed || lane->returned)) {
+	if (lane->rows > 0 && (end != CLAIM_COMMITTED || lane->returned)) {
 		lane->bound = lane->from; // they must be found again
 		lane->seen = LANES_FROM_START;
-	} else {
+	} else if (end != CLAIM_BROKEN) {
 		move_bound(lane, per_lane, h);
 	}
 }
 
-void lanes_release(struct lanes *l, uint32_t taken, bool committed, int64_t per_lane, struct horizon horizon)
+void lanes_release(struct lanes *l, uint32_t taken, enum claim_end end, int64_t per_lane,
+		   struct horizon horizon)
 {
 	for (int i = 0; i < LANES; i++) {
 		if (taken & (1u << i))
-			release(&l->lane[i], committed, per_lane, horizon);
+			release(&l->lane[i], end, per_lane, horizon);
 	}
 }
 

@@ -87,7 +87,7 @@ void pace_filled(struct pace *p, int64_t rows, int64_t bytes, bool full)
 {
 	int64_t fit;
 
-	if (rows == 0 || bytes == 0)
+	if (rows == 0 || bytes <= 0)
 		return;
 	fit = (int64_t)((double)rows * (double)p->bytes / (double)bytes);
 	if (fit < p->rows) // did not fit into one request: the rest waited for it with its rows locked

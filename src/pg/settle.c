@@ -189,18 +189,10 @@ static bool has_marked_newer(const struct batch *b, const struct entry *e)
 	return e->newer >= 0 && is_marked(b, batch_entry(b, (size_t)e->newer));
 }
 
-// By whose verdict an event is settled: its own, or that of the newer one which replaced it.
-static const struct entry *settling(const struct batch *b, const struct entry *e)
-{
-	while (has_marked_newer(b, e))
-		e = batch_entry(b, (size_t)e->newer);
-	return e;
-}
-
 // What hangs on a conflict shares its look: if that is not believed, nothing of the document was delivered.
 static bool is_conflict(const struct batch *b, const struct entry *e)
 {
-	const struct entry *last = settling(b, e);
+	const struct entry *last = batch_entry(b, (size_t)e->settled_by);
 
 	return e->fate == FATE_SUPERSEDED && last->fate == FATE_SUPERSEDED &&
 	       last->verdict == VERDICT_SUPERSEDED && last->conflict > 0;
@@ -219,7 +211,8 @@ char *settle_conflicts(const struct batch *b, struct buf *ret_tids)
 			continue;
 		row = json_object();
 		json_object_set_new(row, "tid", tid_text(e));
-		json_object_set_new(row, "version", json_integer(settling(b, e)->conflict));
+		json_object_set_new(row, "version",
+				    json_integer(batch_entry(b, (size_t)e->settled_by)->conflict));
 		json_object_set_new(row, "index", exact_or_null(batch_index(b, i)));
 		json_object_set_new(row, "id", exact_or_null(batch_document_id(b, i)));
 		json_array_append_new(list, row);

@@ -7,6 +7,11 @@
 
 #include <stdio.h>
 
+// What was read and then replaced by something newer counts as so little of a request.
+#define REPLACED_SHARE 16
+// Claims that take longer to be read do not grow: the other documents of their lanes wait for them.
+#define GROW_MS 1000
+
 static int64_t share_of_lanes(const struct relay *r)
 {
 	return r->pace.hungry ? (LANES + r->pace.workers - 1) / r->pace.workers : LANES;
@@ -44,7 +49,8 @@ void worker_act_claim(struct worker *w)
 	w->lanes = 0;
 	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->busy = w->heard = w->accepted_any =
 		w->broken = w->parked = w->sieve = w->failed = w->queries = false;
-	w->rows = w->bytes = w->discarded = w->unbelieved = w->held = 0;
+	w->rows = w->bytes = w->replaced = w->discarded = w->unbelieved = w->held = 0;
+	w->read_ms = INT64_MAX;
 	w->horizon = (struct horizon){ 0, 0 };
 	w->lone_refusals = w->lone_breaks = 0;
 	w->stream_open = w->claiming = true;
@@ -128,6 +134,7 @@ static bool take_row(struct worker *w, const struct row *row)
 {
 	size_t limit = (size_t)w->relay->pace.bytes, start = w->body.len, number;
 	size_t before = batch_live_bytes(w->batch);
+	int64_t live;
 	struct refusal why = { .type = "document_too_large",
 			       .reason = "larger than 256 MB with its action line" };
 	bool held;
@@ -147,7 +154,9 @@ static bool take_row(struct worker *w, const struct row *row)
 		return true;
 	}
 	batch_set_bytes(w->batch, number, start, w->body.len);
-	w->bytes += (int64_t)batch_live_bytes(w->batch) - (int64_t)before;
+	live = (int64_t)batch_live_bytes(w->batch) - (int64_t)before;
+	w->bytes += live;
+	w->replaced += (int64_t)(w->body.len - start) - live;
 	if (w->body.len > 2 * limit)
 		batch_compact(w->batch, &w->body);
 	return batch_live_bytes(w->batch) < limit;
@@ -282,6 +291,14 @@ static void observe_delivery(const struct worker *w)
 		metrics_set(m, METRIC_LAST_DELIVERY, 0, (double)last_us / 1e6);
 }
 
+// Documents that replace each other leave few bytes to send, and had to be read all the same.
+static int64_t weight(const struct worker *w)
+{
+	int64_t read = (w->bytes + w->replaced) / REPLACED_SHARE;
+
+	return w->bytes > read ? w->bytes : read;
+}
+
 void worker_claim_ended(struct worker *w, bool committed)
 {
 	struct relay *r = w->relay;
@@ -305,11 +322,18 @@ void worker_claim_ended(struct worker *w, bool committed)
 			hand_over_queries(w);
 	}
 	count(w, committed);
-	lanes_release(&r->lanes, w->lanes, committed, w->per_lane, w->horizon);
+	lanes_release(&r->lanes, w->lanes,
+		      committed   ? CLAIM_COMMITTED
+		      : w->failed ? CLAIM_BROKEN
+				  : CLAIM_RETURNED,
+		      w->per_lane, w->horizon);
 	if (w->abandoned && !w->asked && w->rows > 0)
 		pace_fewer_rows(&r->pace); // they came too late to be sent in time
-	pace_filled(&r->pace, w->rows, w->bytes, w->full);
+	else
+		pace_filled(&r->pace, w->rows, weight(w), w->full && w->read_ms <= GROW_MS);
 	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full);
+	if (w->failed)
+		r->pace.crowded = false; // if that was the question about locks, it is not asked again
 	if (w->lanes)
 		pace_released(&r->pace); // what a look left out because of us may be waiting
 	if (r->once && w->rows == 0 && w->plan.count == LANES && conn_is_up(w->conn))

@@ -72,22 +72,29 @@ def drain(db: Database, elastic: Elastic, documents: int, **settings: object) ->
 
 
 def measure_drain(db: Database, elastic: Elastic, events: int, **settings: object) -> dict[str, float]:
-    """One drain of `events` pending events, and the ceiling just before it."""
+    """One drain of `events` pending events, and the ceiling just before it. share_if_busy: what the share would be if either kept
+    all processors busy all the time; no pace of the relay's can bring more."""
     with db.connect() as connection:
         fill(connection, events)
         fresh_index(elastic)
-        ceiling_seconds = ceiling.measure(elastic, ceiling.bodies(connection, INDEX, events))
+        bodies = ceiling.bodies(connection, INDEX, events)
+    elastic_before, poster_before = elastic.cpu_seconds(), time.process_time()
+    ceiling_seconds = ceiling.measure(elastic, bodies)
+    ceiling_cpu = elastic.cpu_seconds() - elastic_before + time.process_time() - poster_before
     fresh_index(elastic)
     postgres_before, elastic_before = db.server.cpu_seconds(), elastic.cpu_seconds()
     done = drain(db, elastic, events, **settings)
+    postgres_cpu, elastic_cpu = db.server.cpu_seconds() - postgres_before, elastic.cpu_seconds() - elastic_before
     share = 100_000 / events
     return {
         "ceiling_events_s": events / ceiling_seconds,
         "drain_events_s": events / done.seconds,
         "share_of_ceiling": ceiling_seconds / done.seconds,
+        "share_if_busy": ceiling_cpu / (done.cpu_seconds + postgres_cpu + elastic_cpu),
+        "ceiling_cpu_s_per_100k": ceiling_cpu * share,
         "own_cpu_s_per_100k": done.cpu_seconds * share,
-        "postgres_cpu_s_per_100k": (db.server.cpu_seconds() - postgres_before) * share,
-        "elasticsearch_cpu_s_per_100k": (elastic.cpu_seconds() - elastic_before) * share,
+        "postgres_cpu_s_per_100k": postgres_cpu * share,
+        "elasticsearch_cpu_s_per_100k": elastic_cpu * share,
         "peak_rss_mb": done.peak_rss_kb / 1024,
     }
 

@@ -119,7 +119,7 @@ def main() -> int:
     settings = settings_of(
         deletes=options.deletes or rng.choice(["delete", "tombstone"]), keep=options.keep or rng.choice(["7d", "7d", "0"]),
         workers=rng.choice([1, 2, 4]), compression=rng.choice(["off", "off", "gzip"]),
-        rows=rng.choice([50, 500, 5000]), level=options.log_level)
+        rows=rng.choice([50, 500, 10_000]), level=options.log_level)
     relays = options.relays or rng.choice([1, 2, 2, 3])
     logs = Path(tempfile.mkdtemp(prefix=f"outboxd-campaign-{seed}-"))
     world = World(logs, seed, relays, (options.rate, options.import_rate), settings)

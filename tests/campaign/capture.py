@@ -175,7 +175,7 @@ def main() -> int:
     seconds = options.minutes * 60 if options.minutes else options.seconds
     rng = random.Random(f"{seed} settings")
     settings = settings_of(deletes=rng.choice(["delete", "tombstone"]), keep="7d", workers=rng.choice([1, 2, 4]), compression="off",
-                           rows=rng.choice([50, 500, 5000]), level="info")
+                           rows=rng.choice([50, 500, 10_000]), level="info")
     del settings["outbox_document"]
     logs = Path(tempfile.mkdtemp(prefix=f"outboxd-capture-{seed}-"))
     world = Shop(logs, seed, rng.choice([1, 2]), (options.rate, 0), settings)

@@ -102,6 +102,20 @@ def test_what_was_replaced_in_a_batch_does_not_fill_it(elastic: Elastic, index: 
     assert int(end["requests"]) <= 8, "claims double as long as all of them are the same document"
 
 
+def test_large_documents_that_replace_each_other_are_not_read_without_end(elastic: Elastic, index: str, db: Database,
+                                                                         outboxd: OutboxdFactory) -> None:
+    elastic.create_index(index, MAPPINGS)
+    relay = outboxd()
+    assert relay.run("init").exit_code == 0
+    with db.connect() as connection:
+        insert_events(connection, 2000, keys=1, index=index, document_bytes=50_000)
+
+    end = relay.run_once(timeout=60).logs("drained")[0]
+
+    assert int(end["superseded"]) + int(end["delivered"]) == 2000
+    assert int(end["requests"]) >= 5, "the other documents of a lane wait for what a claim reads: 16 MB, not 100"
+
+
 @pytest.mark.time_limit(240)
 def test_two_relays_share_a_table_and_no_document_goes_back(db: Database, elastic: Elastic, index: str,
                                                             outboxd: OutboxdFactory) -> None:

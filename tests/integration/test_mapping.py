@@ -322,7 +322,7 @@ class TestAMappingThatFails:
 
     @pytest.mark.parametrize("bad", [[1], [1000], [1, 2, 3, 998, 999, 1000], list(range(5, 1000, 37))],
                              ids=["first", "last", "both ends", "in all lanes"])
-    @pytest.mark.parametrize("batch_rows", [5000, 20])
+    @pytest.mark.parametrize("batch_rows", [10000, 20])
     def test_wherever_it_stands(self, db: Database, elastic: Elastic, index: str, outboxd: OutboxdFactory,
                                 bad: list[int],
                                 batch_rows: int) -> None:

@@ -55,7 +55,7 @@ static void a_plan_reserves_what_is_free(void **state)
 	for (int i = 0; i < second.count; i++)
 		assert_true(second.lane[i] != 3 && second.lane[i] != 15);
 	lanes_granted(&l, &second, 0); // the database gave none
-	lanes_release(&l, 1u << 3 | 1u << 15, true, PER_LANE, OPEN_SKY);
+	lanes_release(&l, 1u << 3 | 1u << 15, CLAIM_COMMITTED, PER_LANE, OPEN_SKY);
 	assert_int_equal(lanes_free_count(&l), LANES);
 }
 
@@ -95,12 +95,12 @@ static int64_t bound_after(const struct claim *c)
 		lanes_row(&l, 5, c->ids[i]);
 	if (c->returned)
 		lanes_returned(&l, 5);
-	lanes_release(&l, 1u << 5, c->committed, PER_LANE, OPEN_SKY);
+	lanes_release(&l, 1u << 5, c->committed ? CLAIM_COMMITTED : CLAIM_RETURNED, PER_LANE, OPEN_SKY);
 	assert_int_equal(lanes_free_count(&l), LANES);
 	// The bound follows one claim behind.
 	lanes_plan(&l, -1, &plan);
 	lanes_granted(&l, &plan, 1u << 5);
-	lanes_release(&l, 1u << 5, true, PER_LANE, OPEN_SKY);
+	lanes_release(&l, 1u << 5, CLAIM_COMMITTED, PER_LANE, OPEN_SKY);
 	for (int i = 0; i < LANES; i++)
 		assert_true(i == 5 || l.lane[i].bound == LANES_FROM_START);
 	return l.lane[5].bound;
@@ -147,11 +147,11 @@ static void an_empty_claim_leaves_the_bound(void **state)
 	lanes_plan(&l, 1, &plan);
 	lanes_granted(&l, &plan, 1);
 	lanes_row(&l, 0, 50);
-	lanes_release(&l, 1, false, PER_LANE, OPEN_SKY); // rolled back
-	for (int committed = 0; committed <= 1; committed++) {
+	lanes_release(&l, 1, CLAIM_RETURNED, PER_LANE, OPEN_SKY); // rolled back
+	for (enum claim_end end = CLAIM_COMMITTED; end <= CLAIM_BROKEN; end++) {
 		lanes_plan(&l, 1, &plan);
 		lanes_granted(&l, &plan, 1);
-		lanes_release(&l, 1, committed, PER_LANE, OPEN_SKY);
+		lanes_release(&l, 1, end, PER_LANE, OPEN_SKY);
 		assert_int_equal(l.lane[0].bound, LANES_FROM_START);
 	}
 }
@@ -193,7 +193,7 @@ static void forgotten_bounds_stay_forgotten(void **state)
 	lanes_row(&l, 2, 101);
 	lanes_forget_bounds(&l); // while claims are open
 	lanes_row(&l, 3, 102);
-	lanes_release(&l, 1u << 2 | 1u << 3 | 1u << 4, true, PER_LANE, OPEN_SKY);
+	lanes_release(&l, 1u << 2 | 1u << 3 | 1u << 4, CLAIM_COMMITTED, PER_LANE, OPEN_SKY);
 	lanes_plan(&l, 2, &plan);
 	assert_false(plan.sweep);
 	assert_int_equal(plan.count, LANES);
@@ -203,7 +203,7 @@ static void forgotten_bounds_stay_forgotten(void **state)
 	for (int i = 0; i < 2; i++) {
 		lanes_granted(&l, &plan, 1u << 2);
 		lanes_row(&l, 2, 55 + i);
-		lanes_release(&l, 1u << 2, true, PER_LANE, OPEN_SKY);
+		lanes_release(&l, 1u << 2, CLAIM_COMMITTED, PER_LANE, OPEN_SKY);
 		lanes_plan(&l, 3 + i, &plan);
 	}
 	assert_int_equal(l.lane[2].bound, 55);
@@ -217,7 +217,7 @@ static void claim_one(struct lanes *l, int64_t id, struct horizon h)
 	lanes_granted(l, &plan, 1);
 	if (id)
 		lanes_row(l, 0, id);
-	lanes_release(l, 1, true, PER_LANE, h);
+	lanes_release(l, 1, CLAIM_COMMITTED, PER_LANE, h);
 }
 
 // An id below the highest one that was seen may belong to a transaction that is still open.

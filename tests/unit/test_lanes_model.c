@@ -35,6 +35,7 @@ struct model_worker {
 	struct lane_plan plan;
 	uint32_t taken;
 	int64_t per_lane;
+	bool broken; // some of its lanes were not read
 	struct horizon horizon;
 	enum { RESTS, PLANNED, CLAIMED } state;
 };
@@ -44,6 +45,7 @@ struct world {
 	int64_t now_us;
 	struct model_row row[ROWS]; // the id is the position + 1
 	int rows;
+	bool quiet; // nothing breaks any more
 	int64_t next_xid;
 	int lane_holder[LANES]; // the advisory locks; -1 = free
 	struct lanes lanes[RELAYS];
@@ -145,8 +147,10 @@ static void grant(struct world *w, int number, int64_t most_lanes)
 	}
 	lanes_granted(&w->lanes[number / WORKERS], &me->plan, me->taken);
 	me->horizon = (struct horizon){ oldest_open(w), w->next_xid };
+	me->broken = false;
 	for (int i = 0; i < me->plan.count; i++) {
-		if (me->taken & 1u << me->plan.lane[i])
+		me->broken = me->broken || (!w->quiet && chance(w, 1));
+		if (!me->broken && me->taken & 1u << me->plan.lane[i])
 			claim_lane(w, number, me->plan.lane[i], me->plan.bound[i]);
 	}
 	me->state = CLAIMED;
@@ -163,6 +167,7 @@ static void end(struct world *w, int number, struct ending how)
 	struct model_worker *me = &w->worker[number];
 	struct lanes *l = &w->lanes[number / WORKERS];
 
+	how.committed = how.committed && !me->broken;
 	for (int n = 0; n < w->rows; n++) {
 		struct model_row *r = &w->row[n];
 
@@ -183,7 +188,11 @@ static void end(struct world *w, int number, struct ending how)
 		if (w->lane_holder[i] == number)
 			w->lane_holder[i] = -1;
 	}
-	lanes_release(l, me->taken, how.committed, me->per_lane, me->horizon);
+	lanes_release(l, me->taken,
+		      how.committed ? CLAIM_COMMITTED
+		      : me->broken  ? CLAIM_BROKEN
+				    : CLAIM_RETURNED,
+		      me->per_lane, me->horizon);
 	if (me->plan.sweep)
 		lanes_swept(l, w->now_us, rng_between(&w->rng, 0, 20000));
 	me->state = RESTS;
@@ -242,6 +251,7 @@ static void drain(struct world *w)
 		w->row[n].visible = true;
 		w->row[n].asleep = false;
 	}
+	w->quiet = true;
 	w->now_us += 61 * SECOND_US;
 	assert_true(lanes_sweep_due(&w->lanes[0], w->now_us));
 	for (int i = 0; empty == 0; i++) {

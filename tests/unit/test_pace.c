@@ -165,6 +165,7 @@ static void a_claim_is_made_to_fit_one_request(void **state)
 	} cases[] = {
 		{ 500, 0, 0, false, 500 },           // nothing learned
 		{ 500, 3, 0, false, 500 },           // only refused rows
+		{ 500, 64, -9000, true, 500 },       // updates that merged into less, sent more than once
 		{ 500, 500, 500 * 420, true, 1000 }, // much room: at most twice as many
 		{ 500, 500, 900 * KB, true, 568 },   // a little room: as many as fit
 		{ 500, 500, 500 * 420, false, 500 }, // not full: more would not have come
