@@ -1,19 +1,14 @@
 -- Takes free lanes that have something to do. In a statement of its own: the claim's snapshot must be younger
 -- than the locks, or it would show the former holder's rows as they were. The claim finds the result in
 -- outboxd.lanes, so that both travel in one round trip. $5 is the sequence of the ids: a version above the highest id
--- that was ever drawn comes from a future that this database has lost. $6: other relays hold most lanes; to ask for their locks
--- first costs 60 us, to look for rows of theirs, and then not to get the lock, as much as all of a backlog's marked rows.
+-- that was ever drawn comes from a future that this database has lost.
 SELECT set_config('outboxd.lanes', coalesce(array_agg(lane)::text, '{}'), true),
        CASE WHEN $5::oid <> 0 THEN pg_sequence_last_value($5::oid::regclass) END,
        pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 FROM (
 	SELECT want.lane
 	FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
-	WHERE CASE WHEN want.lane <> ALL (CASE WHEN $6::bool THEN ARRAY(
-		SELECT l.objid::bigint::int FROM pg_locks l
-		WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid <= 15 AND l.classid = ({lane_class})::oid
-		  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())) ELSE '{}' END)
-	AND EXISTS (
+	WHERE CASE WHEN {unheld} AND EXISTS (
 		SELECT FROM {table} o
 		WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
 		  AND ({id}) > want.bound{bound_below} AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now()))

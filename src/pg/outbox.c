@@ -18,8 +18,8 @@ struct outbox {
 	struct mapping mapping;
 	int64_t retry_base_ms, retry_cap_ms, keep_ms;
 	bool updates; // events may be parts of documents: presets have none
-	char *begin, *settings, *lanes, *savepoint, *claim, *settle, *settle_delete, *conflicts, *park, *hold,
-		*supersede, *sieve;
+	char *begin, *settings, *lanes, *lanes_crowded, *savepoint, *claim, *settle, *settle_delete,
+		*conflicts, *park, *hold, *supersede, *sieve;
 	char *inspect, *highest, *left, *purge, *rotate;
 	char **texts[2]; // these, as they are for a plain table and for a partitioned one
 	bool partitioned;
@@ -35,6 +35,7 @@ static const struct text {
 	{ offsetof(struct outbox, begin), sql_query_begin },
 	{ offsetof(struct outbox, settings), sql_query_settings },
 	{ offsetof(struct outbox, lanes), sql_query_lanes },
+	{ offsetof(struct outbox, lanes_crowded), sql_query_lanes },
 	{ offsetof(struct outbox, savepoint), sql_query_savepoint },
 	{ offsetof(struct outbox, claim), sql_query_claim },
 	{ offsetof(struct outbox, settle), sql_query_settle },
@@ -78,10 +79,15 @@ static char **fill_texts(const struct outbox *o, const char *older_sql)
 	auto_free char *behind = mapping_expand(
 		&o->mapping,
 		o->updates ? sql_query_behind : "SELECT NULL::bigint AS id, NULL::bigint AS wait_ms", NULL);
-	const struct blank blanks[] = { { "older", older }, { "behind", behind } };
+	auto_free char *unheld = mapping_expand(&o->mapping, sql_query_unheld, NULL);
+	const struct blank blanks[] = {
+		{ "older", older }, { "behind", behind }, { "unheld", "true" }, { "unheld", unheld }
+	};
 
 	for (size_t i = 0; i < array_len(texts); i++)
-		filled[i] = mapping_fill(&o->mapping, texts[i].sql, blanks, array_len(blanks));
+		filled[i] = mapping_fill(&o->mapping, texts[i].sql, blanks,
+					 (int)array_len(blanks) -
+						 (texts[i].at != offsetof(struct outbox, lanes_crowded)));
 	return filled;
 }
 
@@ -172,7 +178,7 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 struct claim_params {
 	char patience[24];
 	struct param settings[1];
-	struct param lanes[6];
+	struct param lanes[5];
 	struct param rows[5];
 };
 
@@ -201,7 +207,6 @@ static void fill_claim(struct outbox *o, const struct claim *claim, struct claim
 	p->rows[2] = param_binary(&o->rows_wanted);
 	p->lanes[3] = p->rows[3] = param_binary(&o->upto);
 	p->lanes[4] = param_binary(&o->sequence);
-	p->lanes[5] = param_text(claim->crowded ? "t" : "f");
 	p->rows[4] = param_binary(&o->paused);
 }
 
@@ -214,7 +219,7 @@ void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
 	const struct step steps[] = {
 		{ .sql = o->begin },
 		{ .sql = o->settings, .params = p.settings, .param_count = array_len(p.settings) },
-		[CLAIM_STEP_LANES] = { .sql = o->lanes,
+		[CLAIM_STEP_LANES] = { .sql = claim->crowded ? o->lanes_crowded : o->lanes,
 				       .params = p.lanes,
 				       .param_count = array_len(p.lanes) },
 		{ .sql = o->savepoint },
