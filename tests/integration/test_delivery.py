@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -69,6 +70,15 @@ def test_nothing_to_do_is_done_at_once(outboxd: OutboxdFactory) -> None:
     assert relay.run_once(timeout=20).exit_code == 0
 
 
+@contextmanager
+def others_hold_all_lanes_but_one(db: Database) -> Iterator[None]:
+    with db.connect() as other:
+        other.execute("BEGIN")
+        other.execute("SELECT pg_advisory_xact_lock(hashtext('outboxd lane ' || 'outbox'::regclass::oid), lane) "
+                      "FROM generate_series(1, 15) AS lane")
+        yield
+
+
 def test_where_others_hold_most_lanes_a_batch_is_full_as_well(db: Database, elastic: Elastic, index: str,
                                                               outboxd: OutboxdFactory) -> None:
     elastic.create_index(index, MAPPINGS)
@@ -77,16 +87,31 @@ def test_where_others_hold_most_lanes_a_batch_is_full_as_well(db: Database, elas
     with db.connect() as connection:
         insert_events(connection, 1600, index=index)
 
-    with db.connect() as other:
-        other.execute("BEGIN")
-        other.execute("SELECT pg_advisory_xact_lock(hashtext('outboxd lane ' || 'outbox'::regclass::oid), lane) "
-                      "FROM generate_series(1, 15) AS lane")
+    with others_hold_all_lanes_but_one(db):
         done = relay.run_once(timeout=30)
 
     end = done.logs("drained")[0]
     assert done.exit_code == 75
     assert 60 <= int(end["delivered"]) <= 160, "those of one lane"
     assert int(end["requests"]) == 1, "not the sixteenth of a batch each time"
+
+
+def test_who_gets_nothing_of_a_backlog_leaves_out_the_lanes_of_others(db: Database, elastic: Elastic, index: str,
+                                                                      outboxd: OutboxdFactory) -> None:
+    elastic.create_index(index, MAPPINGS)
+    relay = outboxd(relay_batch_rows=20)
+    assert relay.run("init").exit_code == 0
+    with db.connect() as connection:
+        insert_events(connection, 1600, index=index)
+    db.execute(f"ALTER DATABASE {db.name} SET log_min_duration_statement = 0")
+    begin = db.server.log_file.stat().st_size
+
+    with others_hold_all_lanes_but_one(db):
+        relay.start()
+        wait_until(lambda: b"want.lane <> ALL" in db.server.log_file.read_bytes()[begin:], 20, "the question about locks")
+        assert db.value("SELECT count(*) FROM outbox WHERE processed") <= 160
+
+    wait_until(lambda: db.value("SELECT count(*) FROM outbox WHERE NOT processed") == 0, 30, "the rest, once nobody holds it")
 
 
 def test_what_was_replaced_in_a_batch_does_not_fill_it(elastic: Elastic, index: str, db: Database, outboxd: OutboxdFactory) -> None:
