@@ -49,7 +49,7 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 struct claim {
 	const struct lane_plan *plan;
 	int64_t lanes_wanted;      // at most so many of the plan's lanes
-	bool crowded;              // others hold most lanes: lanes.sql
+	bool crowded;              // others hold most lanes: unheld.sql
 	int64_t rows_wanted;       // at most so many; each lane that is taken gets the share outbox_per_lane
 	int64_t highest;           // no row above this id
 	const char *const *paused; // index names that get nothing for now
