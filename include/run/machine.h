@@ -109,10 +109,9 @@ struct worker {
 	int64_t drawn;      // highest id that the table ever drew; 0 = unknown
 	uint32_t lanes;     // granted, a bit each
 	int64_t rows_wanted, per_lane;
-	int64_t rows,
-		bytes;    // of this claim; bytes without those that a newer event of their document replaced
-	int64_t replaced; // bytes that were
-	int64_t read_ms;  // from BEGIN until all rows were here
+	int64_t rows, bytes;     // of this claim; no bytes that a newer event of their document replaced
+	int64_t replaced;        // those bytes
+	int64_t read_ms;         // from BEGIN until all rows were here
 	int64_t claimed_boot_ms; // when BEGIN was sent
 	int64_t answered_us;     // wall clock of the last answer
 	int64_t discarded;

@@ -420,13 +420,12 @@ void batch_resolve(struct batch *b, int64_t max_attempts)
 	for (size_t i = b->count; i-- > 0;) {
 		struct entry *e = &b->entries[i];
 		enum fate newer = e->newer < 0 ? FATE_RETURNED : b->entries[e->newer].fate;
+		bool replaced = newer == FATE_DELIVERED || newer == FATE_SUPERSEDED;
 
 		e->fate = own_fate(e, max_attempts);
-		if (e->fate != FATE_DELIVERED && (newer == FATE_DELIVERED || newer == FATE_SUPERSEDED))
+		if (e->fate != FATE_DELIVERED && replaced)
 			e->fate = FATE_SUPERSEDED;
-		e->settled_by = newer == FATE_DELIVERED || newer == FATE_SUPERSEDED
-					? b->entries[e->newer].settled_by
-					: (int32_t)i;
+		e->settled_by = replaced ? b->entries[e->newer].settled_by : (int32_t)i;
 		b->fates[e->fate]++;
 		b->uncounted += e->fate == FATE_WAITING && e->verdict != VERDICT_ATTEMPT;
 	}

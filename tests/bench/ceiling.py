@@ -15,6 +15,18 @@ CONNECTIONS = 4
 DOCUMENTS_A_REQUEST = 5000
 
 
+def action(index: str, document_id: str, source: str) -> str:
+    return f'{{"index":{{"_index":"{index}","_id":"{document_id}"}}}}\n{source}\n'
+
+
+def bulk(link: http.client.HTTPConnection, body: str | bytes) -> list[str]:
+    """Posts it; what went wrong, if anything did."""
+    link.request("POST", "/_bulk?filter_path=errors", body, {"Content-Type": "application/x-ndjson"})
+    answer = link.getresponse()
+    text = answer.read()
+    return [] if answer.status == 200 and b'"errors":false' in text else [f"{answer.status} {text[:200]!r}"]
+
+
 def bodies(connection: psycopg.Connection, index: str, events: int) -> list[bytes]:
     """The documents of the table as the relay would send them, without versions."""
     made: list[bytes] = []
@@ -23,7 +35,7 @@ def bodies(connection: psycopg.Connection, index: str, events: int) -> list[byte
         rows.itersize = DOCUMENTS_A_REQUEST
         rows.execute("SELECT aggregate_id, data::text FROM outbox WHERE aggregate_type = %s ORDER BY id LIMIT %s", [index, events])
         for document_id, source in rows:
-            lines.append(f'{{"index":{{"_index":"{index}","_id":"{document_id}"}}}}\n{source}\n')
+            lines.append(action(index, document_id, source))
             if len(lines) == DOCUMENTS_A_REQUEST:
                 made.append("".join(lines).encode())
                 lines.clear()
@@ -45,11 +57,7 @@ def measure(elastic: Elastic, prepared: Sequence[bytes]) -> float:
                 if not queue:
                     break
                 body = queue.pop()
-            link.request("POST", "/_bulk?filter_path=errors", body, {"Content-Type": "application/x-ndjson"})
-            answer = link.getresponse()
-            text = answer.read()
-            if answer.status != 200 or b'"errors":false' not in text:
-                failures.append(f"{answer.status} {text[:200]!r}")
+            failures.extend(bulk(link, body))
         link.close()
 
     threads = [threading.Thread(target=post) for _ in range(CONNECTIONS)]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import ceiling
 from harness import Database, ElasticClient
 
 SAMPLES_A_SECOND = 20  # a reader that polled for every event would be the load it measures
@@ -54,12 +55,7 @@ class NoRelay:
             if not names:
                 time.sleep(0.0003)
                 continue
-            body = "".join(f'{{"index":{{"_index":"{self._index}","_id":"{name}"}}}}\n{SOURCE}\n' for name in names)
-            link.request("POST", "/_bulk?filter_path=errors", body, {"Content-Type": "application/x-ndjson"})
-            answer = link.getresponse()
-            text = answer.read()
-            if answer.status != 200 or b'"errors":false' not in text:
-                self.failures.append(f"{answer.status} {text[:200]!r}")
+            self.failures.extend(ceiling.bulk(link, "".join(ceiling.action(self._index, name, SOURCE) for name in names)))
         link.close()
 
     @contextmanager
