@@ -29,14 +29,15 @@ struct pace {
 	bool sweep_wanted;
 	int64_t gap_ms;
 	int64_t next_ms;
+	int64_t looked_ms; // when the last look began
 };
 
 void pace_init(struct pace *p, const struct pace_limits *limits);
 void pace_wake(struct pace *p);
-// How many batches may be in flight now.
-int pace_in_flight(const struct pace *p);
+// When another batch may begin beside so many; INT64_MAX = not before one of them has ended.
+int64_t pace_next_start(const struct pace *p, int in_flight);
 // A look begins that leaves out lanes (missed) or is not a sweep.
-void pace_looking(struct pace *p, bool all_lanes, bool sweep);
+void pace_looking(struct pace *p, int64_t now_ms, bool all_lanes, bool sweep);
 // A claim ended with so many rows; full = some lane gave as many as it was asked for.
 void pace_claimed(struct pace *p, int64_t now_ms, int64_t rows, bool full);
 void pace_released(struct pace *p); // lanes were set free

@@ -21,6 +21,7 @@ struct step {
 	const struct param *params; // text and bytes are copied by conn_run
 	int param_count;
 	bool stream; // rows are handed over one by one as they arrive, never collected. Not for the first step
+	bool kept; // parsed and planned once in a session, where that can be: see conn_meet. sql lives as long as c
 };
 
 struct script_result {
@@ -55,6 +56,11 @@ bool conn_is_up(const struct conn *c);
 // Runs a script on an idle connection; ends in `done` or `down`.
 void conn_run(struct conn *c, const struct step *steps, int count);
 void conn_resume(struct conn *c); // after a pause
+// The server's own pg_backend_pid(): where it is what we were told at the start, the session is ours alone, and statements
+// can be kept in it (plans.h).
+void conn_meet(struct conn *c, int64_t backend_pid);
+// What was kept until now was planned for another table, or so it seems. Costs the next script its parsing and planning.
+void conn_plan_anew(struct conn *c);
 
 void conn_add_version(struct buf *out); // "libpq 15.18"
 

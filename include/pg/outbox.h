@@ -35,6 +35,7 @@ struct inspection {
 	bool partitioned;
 	bool rotates;           // this role may make and drop partitions
 	int64_t server_version; // 150003
+	int64_t backend_pid;    // of this session
 	int64_t sequence;       // OID of the ids' sequence, 0 = none, or none that the versions come from
 	int64_t highest_id;     // only with with_highest
 };
@@ -48,8 +49,9 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 // outbox_read_lanes) and, streamed, for CLAIM_STEP_ROWS (outbox_read_row).
 struct claim {
 	const struct lane_plan *plan;
-	int64_t lanes_wanted;      // at most so many of the plan's lanes
-	bool crowded;              // others hold most lanes: unheld.sql
+	int64_t lanes_wanted; // at most so many of the plan's lanes
+	bool crowded;         // others hold most lanes: unheld.sql
+	bool at_rest; // no backlog, so plans may be kept: how they were made hardly matters for few rows
 	int64_t rows_wanted;       // at most so many; each lane that is taken gets the share outbox_per_lane
 	int64_t highest;           // no row above this id
 	const char *const *paused; // index names that get nothing for now

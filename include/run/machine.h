@@ -120,6 +120,7 @@ struct worker {
 	bool committed;     // the open transaction ends in a commit
 	bool look;          // after the rollback, inspect the table again
 	bool failed;        // a script of this claim failed
+	bool at_rest;       // it was asked for with plans that are kept
 	bool full;          // some lane gave as many rows as it was asked for
 	bool stream_open;   // the claim has more rows
 	bool abandoned;     // nothing more is sent in this claim

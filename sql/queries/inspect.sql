@@ -13,5 +13,6 @@ SELECT c.oid::bigint,
         JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
         WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND a.attname = {id_column_literal}
           AND has_sequence_privilege(s.seqrelid, 'SELECT') LIMIT 1),
-       coalesce(has_function_privilege(to_regprocedure({rotate_literal})::oid, 'EXECUTE'), false)
+       coalesce(has_function_privilege(to_regprocedure({rotate_literal})::oid, 'EXECUTE'), false),
+       pg_backend_pid()
 FROM (SELECT to_regclass({table_literal}) AS oid) AS c

@@ -6,7 +6,8 @@
 #define ROWS_AT_START 500
 #define BYTES_LEAST (16 * 1024)
 #define GOOD_BEFORE_GROWTH 8
-#define IN_FLIGHT_AT_REST 2
+// An answer of a server nearby takes 1 to 3 ms.
+#define APART_MS 5
 
 static int64_t clamp(int64_t v, int64_t low, int64_t high)
 {
@@ -29,15 +30,20 @@ void pace_wake(struct pace *p)
 	p->woken = true;
 }
 
-// Without a backlog more requests are only smaller ones: they cost both servers more and make each other wait. Two keep
-// an event from waiting for a whole request of others.
-int pace_in_flight(const struct pace *p)
+// Without a backlog more requests are only smaller ones: they cost both servers more and make each other wait. But nobody waits long
+// for a request of others, and where answers take long, they overlap.
+int64_t pace_next_start(const struct pace *p, int in_flight)
 {
-	return p->hungry || p->workers < IN_FLIGHT_AT_REST ? p->workers : IN_FLIGHT_AT_REST;
+	if (in_flight == 0)
+		return 0;
+	if (in_flight >= p->workers)
+		return INT64_MAX;
+	return p->hungry ? 0 : p->looked_ms + APART_MS;
 }
 
-void pace_looking(struct pace *p, bool all_lanes, bool sweep)
+void pace_looking(struct pace *p, int64_t now_ms, bool all_lanes, bool sweep)
 {
+	p->looked_ms = now_ms;
 	if (p->woken) {
 		p->missed = p->missed || !all_lanes;
 		p->sweep_wanted = true;

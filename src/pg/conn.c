@@ -7,7 +7,9 @@
 
 #include "base/attr.h"
 #include "base/mem.h"
+#include "pg/discreet.h"
 #include "pg/hosts.h"
+#include "pg/plans.h"
 #include "pg/sslmode.h"
 
 #include <assert.h>
@@ -35,6 +37,10 @@ struct conn {
 	// The script that runs:
 	int step, step_count;
 	bool stream[SCRIPT_STEPS_MAX];
+	// What was sent for it, in order, and what the results that come are of: true = not of a step, but of what prepares one.
+	bool ahead[2 * SCRIPT_STEPS_MAX + 2];
+	int sent, answered;
+	struct plans plans;
 	bool paused;
 	bool notified;   // not told yet
 	bool at_rest;    // some of it came while no script ran
@@ -84,6 +90,7 @@ void conn_close(struct conn *c)
 	c->pg = NULL;
 	c->state = CLOSED;
 	c->paused = c->notified = c->at_rest = false;
+	plans_begin(&c->plans);
 }
 
 // The socket may change between the steps of connecting (several hosts), even to another one with the same number, of
@@ -232,10 +239,27 @@ static void open_step(struct conn *c)
 	fail(c, PQerrorMessage(c->pg));
 }
 
+// Before a statement with a name: what the session is to forget first, and what it does not know yet.
+static bool send_ahead(struct conn *c, const char *sql, char name[static PLANS_NAME_MAX])
+{
+	if (c->plans.stale) {
+		plans_forget(&c->plans);
+		c->ahead[c->sent++] = true;
+		if (!PQsendQueryParams(c->pg, "DEALLOCATE ALL", 0, NULL, NULL, NULL, NULL, 1))
+			return false;
+	}
+	if (plans_name(&c->plans, sql, name))
+		return true;
+	c->ahead[c->sent++] = true;
+	return PQsendPrepare(c->pg, name, sql, 0, NULL);
+}
+
 static bool send_step(struct conn *c, const struct step *s)
 {
 	const char *values[8];
 	int lengths[8], formats[8];
+	char name[PLANS_NAME_MAX];
+	bool kept = s->kept && plans_are_kept(&c->plans);
 
 	assert(s->param_count <= 8);
 	for (int i = 0; i < s->param_count; i++) {
@@ -243,6 +267,11 @@ static bool send_step(struct conn *c, const struct step *s)
 		lengths[i] = s->params[i].len;
 		formats[i] = s->params[i].binary;
 	}
+	if (kept && !send_ahead(c, s->sql, name))
+		return false;
+	c->ahead[c->sent++] = false;
+	if (kept)
+		return PQsendQueryPrepared(c->pg, name, s->param_count, values, lengths, formats, 1);
 	return PQsendQueryParams(c->pg, s->sql, s->param_count, NULL, values, lengths, formats, 1);
 }
 
@@ -263,7 +292,7 @@ void conn_run(struct conn *c, const struct step *steps, int count)
 
 	assert(c->state == READY && count > 0 && count < SCRIPT_STEPS_MAX && !steps[0].stream);
 	c->state = BUSY;
-	c->step = 0;
+	c->step = c->sent = c->answered = 0;
 	c->step_count = count;
 	c->paused = false;
 	c->result = (struct script_result){ .ok = true };
@@ -275,6 +304,16 @@ void conn_run(struct conn *c, const struct step *steps, int count)
 		ev_feed_event(c->loop, &c->io, EV_READ); // the next read finds the connection broken
 }
 
+void conn_meet(struct conn *c, int64_t backend_pid)
+{
+	plans_meet(&c->plans, PQbackendPID(c->pg), backend_pid);
+}
+
+void conn_plan_anew(struct conn *c)
+{
+	plans_failed(&c->plans, "");
+}
+
 void conn_resume(struct conn *c)
 {
 	assert(c->state == BUSY && c->paused);
@@ -284,58 +323,15 @@ void conn_resume(struct conn *c)
 	ev_feed_event(c->loop, &c->io, EV_READ);
 }
 
-// What is said here goes to logs, and must not quote a document. These classes only speak of the server, the session and
-// the names in a statement; others (a value that is no number, an external function) may quote data.
-static bool speaks_of_the_server(const char *state, const PGresult *res)
-{
-	static const char *const classes[] = { "00", "08", "0A", "21", "23", "25", "26", "28", "3D",
-					       "3F", "40", "53", "54", "55", "57", "58", "XX" };
-
-	// Without a place in the statement it is about a name or a syntax that came out of the data.
-	if (strncmp(state, "42", 2) == 0)
-		return strcmp(state, "42501") == 0 || PQresultErrorField(res, PG_DIAG_STATEMENT_POSITION);
-	for (size_t i = 0; i < array_len(classes); i++) {
-		if (strncmp(state, classes[i], 2) == 0)
-			return true;
-	}
-	return false;
-}
-
-// A RAISE has whatever SQLSTATE and words its author likes, but always comes from one function of PL/pgSQL. That of our
-// own sieve.sql, a DO block, quotes nothing.
-static bool may_quote_data(const PGresult *res, const char *state)
-{
-	static const char ours[] = "PL/pgSQL function inline_code_block ";
-	const char *function = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
-	const char *context = PQresultErrorField(res, PG_DIAG_CONTEXT);
-
-	if (function && strcmp(function, "exec_stmt_raise") == 0)
-		return !context || strncmp(context, ours, strlen(ours)) != 0;
-	return state && !speaks_of_the_server(state, res);
-}
-
 static void note_error(struct conn *c, const PGresult *res)
 {
-	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
-	struct err *e = &c->result.error;
-
 	note_fatal(c, res);
 	if (!c->result.ok)
 		return;
 	c->result.ok = false;
 	c->result.failed_step = c->step;
-	if (may_quote_data(res, state))
-		err_set(e, ERR_REFUSED,
-			"an expression, a function or a trigger fails on the data of a row (SQLSTATE %s); the words may quote it, "
-			"and are in PostgreSQL's log",
-			state);
-	else
-		err_set(e, ERR_REFUSED, "%s%s%s", text ? text : PQresultErrorMessage(res), hint ? "; " : "",
-			hint ? hint : "");
-	if (state)
-		memcpy(e->sqlstate, state, strnlen(state, sizeof(e->sqlstate) - 1));
+	discreet_error((const struct pg_result *)res, &c->result.error);
+	plans_failed(&c->plans, c->result.error.sqlstate);
 }
 
 static bool hand_rows(struct conn *c, const PGresult *res)
@@ -384,8 +380,8 @@ static void read_results(struct conn *c)
 			// The end of one statement; the mode of the next one is set before its first result.
 			if (PQstatus(c->pg) == CONNECTION_BAD)
 				return;
-			c->step++;
-			if (c->step < c->step_count && c->stream[c->step])
+			c->step += !c->ahead[c->answered++];
+			if (c->answered < c->sent && !c->ahead[c->answered] && c->stream[c->step])
 				PQsetSingleRowMode(c->pg);
 			continue;
 		}

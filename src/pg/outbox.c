@@ -171,6 +171,7 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 	ret->row_security = value_get_bool(res, row, 6);
 	read_shape(o, value_get_text(res, row, 7).p, ret);
 	ret->rotates = ret->partitioned && value_get_bool(res, row, 9);
+	ret->backend_pid = value_get_int(res, row, 10);
 	ret->sequence = o->mapping.version_is_id ? value_get_int(res, row, 8) : 0;
 }
 
@@ -217,16 +218,21 @@ void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
 	fill_claim(o, claim, &p);
 
 	const struct step steps[] = {
-		{ .sql = o->begin },
-		{ .sql = o->settings, .params = p.settings, .param_count = array_len(p.settings) },
+		{ .sql = o->begin, .kept = true },
+		{ .sql = o->settings,
+		  .params = p.settings,
+		  .param_count = array_len(p.settings),
+		  .kept = true },
 		[CLAIM_STEP_LANES] = { .sql = claim->crowded ? o->lanes_crowded : o->lanes,
 				       .params = p.lanes,
-				       .param_count = array_len(p.lanes) },
-		{ .sql = o->savepoint },
+				       .param_count = array_len(p.lanes),
+				       .kept = claim->at_rest },
+		{ .sql = o->savepoint, .kept = true },
 		[CLAIM_STEP_ROWS] = { .sql = o->claim,
 				      .params = p.rows,
 				      .param_count = array_len(p.rows),
-				      .stream = true },
+				      .stream = true,
+				      .kept = claim->at_rest },
 	};
 
 	conn_run(c, steps, array_len(steps));
@@ -337,12 +343,13 @@ void outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool
 	ret->mark = n;
 	steps[n++] = (struct step){ .sql = o->keep_ms > 0 ? o->settle : o->settle_delete,
 				    .params = marks,
-				    .param_count = 1 };
+				    .param_count = 1,
+				    .kept = true };
 	if (batch_fates(b, FATE_DEAD) + batch_fates(b, FATE_WAITING) > 0)
 		steps[n++] = (struct step){ .sql = o->park, .params = parks, .param_count = 2 };
 	if (keys)
 		steps[n++] = (struct step){ .sql = o->supersede, .params = accepted, .param_count = 1 };
-	steps[n++] = (struct step){ .sql = sql_query_commit };
+	steps[n++] = (struct step){ .sql = sql_query_commit, .kept = true };
 	conn_run(c, steps, n);
 }
 

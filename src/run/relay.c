@@ -94,7 +94,7 @@ void relay_probe_paused_indexes(struct relay *r, int64_t now_ms)
 // What an idle worker should do now; *next_ms is lowered to when to ask again.
 static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 {
-	int64_t look_ms;
+	int64_t look_ms, start_ms;
 
 	// Before anything else: a claim that fails must not be repeated under the name of a probe.
 	if (r->on_hold && !r->once)
@@ -123,10 +123,13 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 		return ORDER_PROBE;
 	if (active_workers(r) == 0)
 		*next_ms = earlier(*next_ms, r->heard_ms + SILENCE_MAX_MS);
-	if (r->looking || lanes_free_count(&r->lanes) == 0 || active_workers(r) >= pace_in_flight(&r->pace))
+	start_ms = pace_next_start(&r->pace, active_workers(r));
+	if (r->looking || lanes_free_count(&r->lanes) == 0 || start_ms == INT64_MAX)
 		return ORDER_WAIT; // a claim that learns its lanes, or ends, asks again
 	relay_probe_paused_indexes(r, now_ms);
 	look_ms = pace_next_look(&r->pace, r->lanes.sweep_at_us / 1000);
+	if (look_ms < start_ms)
+		look_ms = start_ms;
 	if (now_ms >= look_ms)
 		return ORDER_CLAIM;
 	*next_ms = earlier(*next_ms, earlier(look_ms, paused_next_probe(&r->paused, now_ms)));

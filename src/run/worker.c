@@ -135,8 +135,10 @@ static void inspection_done(struct worker *w, const struct script_result *result
 	// What the first statement found says more than the error of the second.
 	bool known = w->found.server_version != 0, fit;
 
-	if (known)
+	if (known) {
+		conn_meet(w->conn, w->found.backend_pid);
 		relay_postgres_up(w->relay);
+	}
 	fit = known && relay_inspected(w->relay, &w->found);
 	if (!result->ok && (fit || !known))
 		relay_sql_failed(w->relay, "inspect", &result->error);

@@ -11,6 +11,8 @@
 #define REPLACED_SHARE 16
 // Claims that take longer to be read do not grow: the other documents of their lanes wait for them.
 #define GROW_MS 1000
+// A look at a table at rest takes less than 1 ms. One that takes so long may have a plan from when the table was another one.
+#define SLOW_LOOK_US (50 * 1000)
 
 static int64_t share_of_lanes(const struct relay *r)
 {
@@ -26,6 +28,7 @@ static void describe_claim(struct worker *w, int64_t now_ms, struct claim *ret,
 		.plan = &w->plan,
 		.lanes_wanted = share_of_lanes(r),
 		.crowded = r->pace.crowded,
+		.at_rest = w->at_rest,
 		.rows_wanted = w->rows_wanted,
 		.highest = r->highest,
 		.paused = paused,
@@ -44,8 +47,9 @@ void worker_act_claim(struct worker *w)
 
 	relay_probe_paused_indexes(r, now_ms);
 	lanes_plan(&r->lanes, clock_boot_us(), &w->plan);
-	pace_looking(&r->pace, w->plan.count == LANES, w->plan.sweep);
+	pace_looking(&r->pace, now_ms, w->plan.count == LANES, w->plan.sweep);
 	w->rows_wanted = r->pace.rows;
+	w->at_rest = !r->pace.hungry;
 	w->lanes = 0;
 	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->busy = w->heard = w->accepted_any =
 		w->broken = w->parked = w->sieve = w->failed = w->queries = false;
@@ -79,6 +83,12 @@ void worker_act_resume(struct worker *w)
 	conn_resume(w->conn);
 }
 
+static void judge_plan(struct worker *w)
+{
+	if (w->at_rest && clock_boot_us() - w->plan.started_us > SLOW_LOOK_US)
+		conn_plan_anew(w->conn);
+}
+
 static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 {
 	uint32_t lanes = outbox_read_lanes(res, row, &w->drawn, &w->horizon.xmin);
@@ -86,6 +96,7 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 	w->lanes = lanes;
 	w->per_lane = outbox_per_lane(w->rows_wanted, lanes);
 	w->granted = true;
+	judge_plan(w);
 	lanes_granted(&w->relay->lanes, &w->plan, lanes);
 	// The claim statement walks the same way once more.
 	if (w->plan.sweep)
@@ -168,6 +179,8 @@ static bool claim_row(struct worker *w, const struct pg_result *res, int n)
 	bool parked;
 
 	outbox_read_row(w->relay->outbox, res, n, &row, &parked, &w->horizon.xmax);
+	if (w->rows == 0)
+		judge_plan(w);
 	w->parked = w->parked || parked;
 	w->rows++;
 	lanes_row(&w->relay->lanes, row.lane, row.id);

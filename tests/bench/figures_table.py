@@ -12,8 +12,8 @@ from statistics import median
 import bench
 from figures_lab import Lab, Values
 from harness import Database, insert_events
+from harness.statements import statements, transactions
 from release import Running, daemon_rate, fine, relay, running, wrapped
-from statements import statements, transactions
 
 SMALL_BATCH, BATCHES, BATCHES_FIRST = 100, 60, 10
 

@@ -32,7 +32,7 @@ static struct pace resting(bool notified)
 	struct pace p = fresh();
 
 	p.notified = notified;
-	pace_looking(&p, true, true);
+	pace_looking(&p, 0, true, true);
 	pace_claimed(&p, 0, 0, false);
 	return p;
 }
@@ -65,7 +65,7 @@ static void polling_gets_slower_while_nothing_comes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < array_len(gaps); i++) {
-		pace_looking(&p, true, true);
+		pace_looking(&p, 0, true, true);
 		pace_claimed(&p, now, 0, false);
 		assert_int_equal(pace_next_look(&p, NEVER), now + gaps[i]);
 		now += gaps[i];
@@ -94,7 +94,7 @@ static void after_a_claim(void **state)
 		struct pace p = fresh();
 
 		p.notified = cases[i].notified;
-		pace_looking(&p, true, true);
+		pace_looking(&p, 0, true, true);
 		pace_claimed(&p, 7000, cases[i].rows, cases[i].full);
 		assert_int_equal(p.hungry, cases[i].full);
 		assert_int_equal(pace_next_look(&p, NEVER), cases[i].next);
@@ -122,7 +122,7 @@ static void a_wakeup_is_not_lost(void **state)
 		assert_int_equal(pace_next_look(&p, NEVER), 1000);
 		pace_wake(&p);
 		assert_int_equal(pace_next_look(&p, NEVER), 0);
-		pace_looking(&p, cases[i].all_lanes, cases[i].sweep);
+		pace_looking(&p, 0, cases[i].all_lanes, cases[i].sweep);
 		pace_claimed(&p, 100, 0, false);
 		assert_int_equal(pace_next_look(&p, NEVER), 1100);
 		assert_int_equal(pace_next_look(&p, 150), cases[i].sweep_wanted ? 150 : 1100);
@@ -138,19 +138,19 @@ static void a_look_without_a_wakeup_owes_nothing(void **state)
 	struct pace p = resting(true);
 
 	(void)state;
-	pace_looking(&p, false, false); // a routine poll while others hold lanes
+	pace_looking(&p, 0, false, false); // a routine poll while others hold lanes
 	pace_claimed(&p, 100, 0, false);
 	pace_released(&p);
 	assert_int_equal(pace_next_look(&p, 150), 1100);
 	// But what an earlier wake-up is owed stays owed.
 	pace_wake(&p);
-	pace_looking(&p, false, false);
-	pace_looking(&p, true, false);
+	pace_looking(&p, 0, false, false);
+	pace_looking(&p, 0, true, false);
 	pace_claimed(&p, 200, 0, false);
 	assert_int_equal(pace_next_look(&p, 250), 250);
-	pace_looking(&p, false, true); // a sweep that left out lanes does not settle it
+	pace_looking(&p, 0, false, true); // a sweep that left out lanes does not settle it
 	assert_true(p.sweep_wanted);
-	pace_looking(&p, true, true);
+	pace_looking(&p, 0, true, true);
 	assert_false(p.sweep_wanted);
 	pace_released(&p);
 	assert_true(p.woken);
@@ -273,22 +273,27 @@ static void a_lowered_pace_is_not_raised_by_a_limit(void **state)
 
 static void few_requests_at_rest_all_with_a_backlog(void **state)
 {
-	struct pace_limits most = {
-		.rows_max = 5000, .bytes_max = 1 << 20, .workers_max = 4, .poll_ms = 1000
-	};
-	struct pace p;
+	static const struct {
+		bool hungry;
+		int workers, in_flight;
+		int64_t start;
+	} cases
+		[] = {
+			{ false, 4, 0, 0 },    { false, 4, 1, 1005 }, // the first one's answer takes long: the next do not wait for it
+			{ false, 4, 3, 1005 }, { false, 4, 4, NEVER }, { false, 1, 1, NEVER },
+			{ true, 4, 0, 0 },     { true, 4, 3, 0 },      { true, 4, 4, NEVER },
+			{ true, 2, 3, NEVER }, // a load signal came while three were under way
+		};
 
 	(void)state;
-	pace_init(&p, &most);
-	assert_int_equal(pace_in_flight(&p), 4);
-	pace_claimed(&p, 0, 10, false);
-	assert_int_equal(pace_in_flight(&p), 2);
-	pace_claimed(&p, 0, 500, true);
-	assert_int_equal(pace_in_flight(&p), 4);
-	most.workers_max = 1;
-	pace_init(&p, &most);
-	pace_claimed(&p, 0, 10, false);
-	assert_int_equal(pace_in_flight(&p), 1);
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct pace p = fresh();
+
+		pace_looking(&p, 1000, true, false);
+		pace_claimed(&p, 900, 500, cases[i].hungry);
+		p.workers = cases[i].workers;
+		assert_int_equal(pace_next_start(&p, cases[i].in_flight), cases[i].start);
+	}
 }
 
 static void others_hold_the_lanes(void **state)

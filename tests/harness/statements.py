@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from harness import Postgres, wait_until
+from .postgres import Postgres
+from .waiting import wait_until
 
 # Lines that go on begin with a tab, so only a record begins with the prefix. Parameters are left out: a batch has thousands.
 SETTINGS = {"log_line_prefix": "@%a@%v@ ", "log_min_duration_statement": "0", "log_parameter_max_length": "0"}
 RECORD = re.compile(r"outboxd@(?P<transaction>[^@]*)@ LOG:  duration: (?P<ms>[\d.]+) ms  "
-                    r"(?P<phase>parse|bind|execute|statement)\b[^:]*: (?P<text>.*)", re.DOTALL)
+                    r"(?P<phase>parse|bind|execute|statement)\b ?(?P<name>[^:]*): (?P<text>.*)", re.DOTALL)
 
 
 class Statement(NamedTuple):
     transaction: str  # its virtual id; ends in /0 when the transaction was over by the time of the record, as for COMMIT
     phase: str  # parse, bind, execute; statement = all of them
     ms: float
+    name: str  # <unnamed>: parsed and planned each time
     text: str
 
     @property
@@ -38,7 +40,8 @@ def statements(server: Postgres) -> Iterator[list[Statement]]:
             log.seek(begin)
             text = log.read().decode(errors="replace")
         matches = map(RECORD.match, re.split(r"^@", text, flags=re.MULTILINE))
-        found += [Statement(one["transaction"], one["phase"], float(one["ms"]), one["text"]) for one in matches if one]
+        found += [Statement(one["transaction"], one["phase"], float(one["ms"]), one["name"], one["text"].rstrip())
+                  for one in matches if one]
     finally:
         _set(server, "ALTER SYSTEM RESET {}", "-1")
 
