@@ -59,8 +59,6 @@ void conn_resume(struct conn *c); // after a pause
 // The server's own pg_backend_pid(): where it is what we were told at the start, the session is ours alone, and statements
 // can be kept in it (plans.h).
 void conn_meet(struct conn *c, int64_t backend_pid);
-// What was kept until now was planned for another table, or so it seems. Costs the next script its parsing and planning.
-void conn_plan_anew(struct conn *c);
 
 void conn_add_version(struct buf *out); // "libpq 15.18"
 

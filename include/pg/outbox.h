@@ -51,9 +51,9 @@ struct claim {
 	const struct lane_plan *plan;
 	int64_t lanes_wanted; // at most so many of the plan's lanes
 	bool crowded;         // others hold most lanes: unheld.sql
-	bool at_rest; // no backlog, so plans may be kept: how they were made hardly matters for few rows
-	int64_t rows_wanted;       // at most so many; each lane that is taken gets the share outbox_per_lane
-	int64_t highest;           // no row above this id
+	bool at_rest;        // no backlog: plans of before will do. Each claim of a backlog is planned for it
+	int64_t rows_wanted; // at most so many
+	int64_t highest;     // no row above this id
 	const char *const *paused; // index names that get nothing for now
 	int paused_count;
 	int64_t sequence;    // see inspection
@@ -62,10 +62,13 @@ struct claim {
 #define CLAIM_STEP_LANES 2
 #define CLAIM_STEP_ROWS 4
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim);
-// A bit per lane; *ret_drawn = the highest id that the table ever drew, 0 = not known; *ret_xmin: see struct horizon.
-uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn, int64_t *ret_xmin);
-// What claim.sql makes of rows_wanted, once so many lanes are taken: who got as many rows of a lane has not seen its end.
-int64_t outbox_per_lane(int64_t rows_wanted, uint32_t lanes);
+struct lanes_taken {
+	uint32_t lanes;   // a bit each
+	int64_t drawn;    // the highest id that the table ever drew, 0 = not known
+	int64_t xmin;     // see struct horizon
+	int64_t per_lane; // who gave so many rows may have more
+};
+void outbox_read_lanes(const struct pg_result *res, int row, struct lanes_taken *ret);
 void outbox_read_row(const struct outbox *o, const struct pg_result *res, int row, struct row *ret_row,
 		     bool *ret_parked, int64_t *ret_xmax);
 

@@ -104,11 +104,11 @@ struct worker {
 	struct range range; // in flight
 	struct horizon horizon;
 	struct settlement settlement;
-	int64_t unbelieved; // superseded rows that wait instead: see conflicts.sql
-	int64_t held;       // delivered rows that wait instead: see hold.sql
-	int64_t drawn;      // highest id that the table ever drew; 0 = unknown
-	uint32_t lanes;     // granted, a bit each
-	int64_t rows_wanted, per_lane;
+	int64_t unbelieved;      // superseded rows that wait instead: see conflicts.sql
+	int64_t held;            // delivered rows that wait instead: see hold.sql
+	int64_t drawn;           // highest id that the table ever drew; 0 = unknown
+	uint32_t lanes;          // granted, a bit each
+	int64_t per_lane;        // rows, at most
 	int64_t rows, bytes;     // of this claim; no bytes that a newer event of their document replaced
 	int64_t replaced;        // those bytes
 	int64_t read_ms;         // from BEGIN until all rows were here
@@ -120,7 +120,6 @@ struct worker {
 	bool committed;     // the open transaction ends in a commit
 	bool look;          // after the rollback, inspect the table again
 	bool failed;        // a script of this claim failed
-	bool at_rest;       // it was asked for with plans that are kept
 	bool full;          // some lane gave as many rows as it was asked for
 	bool stream_open;   // the claim has more rows
 	bool abandoned;     // nothing more is sent in this claim

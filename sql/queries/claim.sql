@@ -1,6 +1,4 @@
--- The rows of the lanes that were taken, each lane in id order; each gets the same share of $3, so that a batch is full as well where
--- other relays hold most lanes. The index gives the order, so that the mapping is only
--- evaluated for the rows that are claimed. The last but one column says whether any refused row of a known document exists
+-- The rows of the lanes that were taken, each lane in id order. The index gives the order, so that the mapping is only evaluated for the rows that are claimed. The last but one column says whether any refused row of a known document exists
 -- (then delivered keys settle older ones); its ORDER BY makes the planner take the index of refused rows, with or without
 -- statistics, and those without a document lie at its end, where the condition stops. The next column
 -- is the end of the claim's snapshot: what it did not see belongs to transactions before that or after. The last two are behind.sql.
@@ -12,7 +10,7 @@ SELECT c.*,
        b.id, b.wait_ms
 FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
 CROSS JOIN LATERAL (
-	SELECT o.{row}, want.lane, ({id})::bigint AS id, o.attempts,
+	SELECT o.{row}, want.lane, ({id})::bigint AS id, o.attempts::int,
 	       CASE WHEN isfinite(o.created_at) THEN (extract(epoch FROM o.created_at) * 1000000)::bigint END AS created_us,
 	       ({version})::bigint AS version, ({index})::text AS index, ({document_id})::text AS document_id,
 	       ({operation})::text AS operation, ({routing})::text AS routing, ({pipeline})::text AS pipeline,
@@ -21,11 +19,11 @@ CROSS JOIN LATERAL (
 		AS waited_ms
 	FROM {table} o
 	WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
-	  AND ({id}) > want.bound{bound_below} AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now())
-	  AND ($5::text[] = '{}' OR (({index})::text <> ALL ($5::text[])
-		AND (({operation})::text IS DISTINCT FROM 'update' OR '?' || ({index})::text <> ALL ($5::text[]))))
+	  AND ({id}) > want.bound{bound_below} AND ({id}) <= $3 AND (o.retry_at IS NULL OR o.retry_at <= now())
+	  AND ($4::text[] = '{}' OR (({index})::text <> ALL ($4::text[])
+		AND (({operation})::text IS DISTINCT FROM 'update' OR '?' || ({index})::text <> ALL ($4::text[]))))
 	ORDER BY ({id})
-	LIMIT greatest($3::bigint / greatest(cardinality(current_setting('outboxd.lanes')::int[]), 1), 1)
+	LIMIT current_setting('outboxd.per_lane')::bigint
 	FOR UPDATE OF o SKIP LOCKED
 ) AS c
 LEFT JOIN LATERAL ({behind}) AS b ON true

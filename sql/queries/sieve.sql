@@ -62,7 +62,7 @@ BEGIN
 				WHERE o.{row} = r.tid;
 				found := found + 1;
 			END;
-			EXIT WHEN passed >= current_setting('outboxd.limit')::bigint;
+			EXIT WHEN passed >= current_setting('outboxd.per_lane')::bigint;
 		END LOOP;
 		all_passed := all_passed + passed;
 	END LOOP;

@@ -6,6 +6,7 @@
 #include "pg/conn.h"
 
 #include "base/attr.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "pg/discreet.h"
 #include "pg/hosts.h"
@@ -90,7 +91,6 @@ void conn_close(struct conn *c)
 	c->pg = NULL;
 	c->state = CLOSED;
 	c->paused = c->notified = c->at_rest = false;
-	plans_begin(&c->plans);
 }
 
 // The socket may change between the steps of connecting (several hosts), even to another one with the same number, of
@@ -178,10 +178,13 @@ static PGconn *start(const char *dsn)
 void conn_open(struct conn *c, int64_t timeout_ms)
 {
 	assert(c->state == CLOSED);
+	struct rng rng;
 	char *dsn = hosts_rotated(c->dsn, c->turn);
 
 	c->state = OPENING;
 	c->fatal[0] = '\0';
+	rng_seed_from_system(&rng);
+	plans_begin(&c->plans, rng_next(&rng));
 	c->pg = start(dsn);
 	explicit_bzero(dsn, strlen(dsn));
 	free(dsn);
@@ -242,16 +245,26 @@ static void open_step(struct conn *c)
 // Before a statement with a name: what the session is to forget first, and what it does not know yet.
 static bool send_ahead(struct conn *c, const char *sql, char name[static PLANS_NAME_MAX])
 {
-	if (c->plans.stale) {
+	int64_t now_ms = clock_boot_ms();
+
+	if (plans_are_stale(&c->plans, now_ms)) {
 		plans_forget(&c->plans);
 		c->ahead[c->sent++] = true;
 		if (!PQsendQueryParams(c->pg, "DEALLOCATE ALL", 0, NULL, NULL, NULL, NULL, 1))
 			return false;
 	}
-	if (plans_name(&c->plans, sql, name))
+	if (plans_name(&c->plans, sql, now_ms, name))
 		return true;
 	c->ahead[c->sent++] = true;
 	return PQsendPrepare(c->pg, name, sql, 0, NULL);
+}
+
+// Not what begins a script while there is something to forget: that would take a snapshot, and after one BEGIN cannot choose its
+// isolation any more.
+static bool goes_by_name(const struct conn *c, const struct step *s)
+{
+	return s->kept && plans_are_kept(&c->plans) &&
+	       (c->sent > 0 || !plans_are_stale(&c->plans, clock_boot_ms()));
 }
 
 static bool send_step(struct conn *c, const struct step *s)
@@ -259,7 +272,7 @@ static bool send_step(struct conn *c, const struct step *s)
 	const char *values[8];
 	int lengths[8], formats[8];
 	char name[PLANS_NAME_MAX];
-	bool kept = s->kept && plans_are_kept(&c->plans);
+	bool kept = goes_by_name(c, s);
 
 	assert(s->param_count <= 8);
 	for (int i = 0; i < s->param_count; i++) {
@@ -307,11 +320,6 @@ void conn_run(struct conn *c, const struct step *steps, int count)
 void conn_meet(struct conn *c, int64_t backend_pid)
 {
 	plans_meet(&c->plans, PQbackendPID(c->pg), backend_pid);
-}
-
-void conn_plan_anew(struct conn *c)
-{
-	plans_failed(&c->plans, "");
 }
 
 void conn_resume(struct conn *c)
@@ -378,7 +386,7 @@ static void read_results(struct conn *c)
 
 		if (!res) {
 			// The end of one statement; the mode of the next one is set before its first result.
-			if (PQstatus(c->pg) == CONNECTION_BAD)
+			if (PQstatus(c->pg) == CONNECTION_BAD || c->answered == c->sent)
 				return;
 			c->step += !c->ahead[c->answered++];
 			if (c->answered < c->sent && !c->ahead[c->answered] && c->stream[c->step])

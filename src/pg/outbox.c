@@ -179,8 +179,8 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 struct claim_params {
 	char patience[24];
 	struct param settings[1];
-	struct param lanes[5];
-	struct param rows[5];
+	struct param lanes[6];
+	struct param rows[4];
 };
 
 static void fill_claim(struct outbox *o, const struct claim *claim, struct claim_params *p)
@@ -205,10 +205,10 @@ static void fill_claim(struct outbox *o, const struct claim *claim, struct claim
 	p->lanes[0] = p->rows[0] = param_binary(&o->lane_numbers);
 	p->lanes[1] = p->rows[1] = param_binary(&o->bounds);
 	p->lanes[2] = param_binary(&o->wanted);
-	p->rows[2] = param_binary(&o->rows_wanted);
-	p->lanes[3] = p->rows[3] = param_binary(&o->upto);
+	p->lanes[3] = p->rows[2] = param_binary(&o->upto);
 	p->lanes[4] = param_binary(&o->sequence);
-	p->rows[4] = param_binary(&o->paused);
+	p->lanes[5] = param_binary(&o->rows_wanted);
+	p->rows[3] = param_binary(&o->paused);
 }
 
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
@@ -238,9 +238,9 @@ void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
 	conn_run(c, steps, array_len(steps));
 }
 
-uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_drawn, int64_t *ret_xmin)
+// {0,5,11}
+static uint32_t read_numbers(struct slice text)
 {
-	struct slice text = value_get_text(res, row, 0); // {0,5,11}
 	uint32_t lanes = 0;
 	unsigned n = 0;
 	bool digits = false;
@@ -256,17 +256,17 @@ uint32_t outbox_read_lanes(const struct pg_result *res, int row, int64_t *ret_dr
 		n = 0;
 		digits = false;
 	}
-	*ret_drawn = value_get_int(res, row, 1);
-	*ret_xmin = value_get_int(res, row, 2);
 	return lanes;
 }
 
-int64_t outbox_per_lane(int64_t rows_wanted, uint32_t lanes)
+void outbox_read_lanes(const struct pg_result *res, int row, struct lanes_taken *ret)
 {
-	int count = __builtin_popcount(lanes);
-	int64_t share = count > 0 ? rows_wanted / count : rows_wanted;
-
-	return share > 1 ? share : 1;
+	*ret = (struct lanes_taken){
+		.lanes = read_numbers(value_get_text(res, row, 0)),
+		.drawn = value_get_int(res, row, 1),
+		.xmin = value_get_int(res, row, 2),
+		.per_lane = value_get_int(res, row, 3),
+	};
 }
 
 void outbox_read_row(const struct outbox *o, const struct pg_result *res, int row, struct row *ret_row,
@@ -344,7 +344,7 @@ void outbox_settle(struct outbox *o, struct conn *c, const struct batch *b, bool
 	steps[n++] = (struct step){ .sql = o->keep_ms > 0 ? o->settle : o->settle_delete,
 				    .params = marks,
 				    .param_count = 1,
-				    .kept = true };
+				    .kept = !o->partitioned }; // which ones is only known while it is planned
 	if (batch_fates(b, FATE_DEAD) + batch_fates(b, FATE_WAITING) > 0)
 		steps[n++] = (struct step){ .sql = o->park, .params = parks, .param_count = 2 };
 	if (keys)

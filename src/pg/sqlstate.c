@@ -15,6 +15,7 @@ static const struct {
 	{ "25006", PG_RECONNECT }, // read-only: a standby; look for the primary again
 	{ "25", PG_RECONNECT },    // invalid transaction state: not where we think we are
 	{ "26", PG_RECONNECT },    // unknown prepared statement: another session behind a pooler
+	{ "42P05", PG_RECONNECT }, // the same name in somebody else's session
 	{ "40", PG_REPEAT },       // serialization failure, deadlock
 	{ "55P03", PG_REPEAT },    // lock not available
 	{ "57014", PG_REPEAT },    // statement timeout or cancel

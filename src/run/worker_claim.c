@@ -11,8 +11,6 @@
 #define REPLACED_SHARE 16
 // Claims that take longer to be read do not grow: the other documents of their lanes wait for them.
 #define GROW_MS 1000
-// A look at a table at rest takes less than 1 ms. One that takes so long may have a plan from when the table was another one.
-#define SLOW_LOOK_US (50 * 1000)
 
 static int64_t share_of_lanes(const struct relay *r)
 {
@@ -28,8 +26,8 @@ static void describe_claim(struct worker *w, int64_t now_ms, struct claim *ret,
 		.plan = &w->plan,
 		.lanes_wanted = share_of_lanes(r),
 		.crowded = r->pace.crowded,
-		.at_rest = w->at_rest,
-		.rows_wanted = w->rows_wanted,
+		.at_rest = !r->pace.hungry,
+		.rows_wanted = r->pace.rows,
 		.highest = r->highest,
 		.paused = paused,
 		.paused_count = paused_names(&r->paused, now_ms, paused),
@@ -48,8 +46,6 @@ void worker_act_claim(struct worker *w)
 	relay_probe_paused_indexes(r, now_ms);
 	lanes_plan(&r->lanes, clock_boot_us(), &w->plan);
 	pace_looking(&r->pace, now_ms, w->plan.count == LANES, w->plan.sweep);
-	w->rows_wanted = r->pace.rows;
-	w->at_rest = !r->pace.hungry;
 	w->lanes = 0;
 	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->busy = w->heard = w->accepted_any =
 		w->broken = w->parked = w->sieve = w->failed = w->queries = false;
@@ -83,21 +79,17 @@ void worker_act_resume(struct worker *w)
 	conn_resume(w->conn);
 }
 
-static void judge_plan(struct worker *w)
-{
-	if (w->at_rest && clock_boot_us() - w->plan.started_us > SLOW_LOOK_US)
-		conn_plan_anew(w->conn);
-}
-
 static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 {
-	uint32_t lanes = outbox_read_lanes(res, row, &w->drawn, &w->horizon.xmin);
+	struct lanes_taken taken;
 
-	w->lanes = lanes;
-	w->per_lane = outbox_per_lane(w->rows_wanted, lanes);
+	outbox_read_lanes(res, row, &taken);
+	w->lanes = taken.lanes;
+	w->drawn = taken.drawn;
+	w->horizon.xmin = taken.xmin;
+	w->per_lane = taken.per_lane;
 	w->granted = true;
-	judge_plan(w);
-	lanes_granted(&w->relay->lanes, &w->plan, lanes);
+	lanes_granted(&w->relay->lanes, &w->plan, taken.lanes);
 	// The claim statement walks the same way once more.
 	if (w->plan.sweep)
 		lanes_swept(&w->relay->lanes, clock_boot_us(), 2 * (clock_boot_us() - w->plan.started_us));
@@ -105,7 +97,7 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 		w->relay->looking = NULL;
 	// Where this look has found nothing, and nobody has called since it began, another one is not due: its end, a moment from now,
 	// sets the time of the next.
-	if (lanes != 0 || w->relay->pace.woken)
+	if (taken.lanes != 0 || w->relay->pace.woken)
 		relay_kick(w->relay);
 }
 
@@ -179,8 +171,6 @@ static bool claim_row(struct worker *w, const struct pg_result *res, int n)
 	bool parked;
 
 	outbox_read_row(w->relay->outbox, res, n, &row, &parked, &w->horizon.xmax);
-	if (w->rows == 0)
-		judge_plan(w);
 	w->parked = w->parked || parked;
 	w->rows++;
 	lanes_row(&w->relay->lanes, row.lane, row.id);

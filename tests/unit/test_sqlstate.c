@@ -25,6 +25,7 @@ static const struct {
 	{ "25P02", PG_RECONNECT }, // in a failed transaction, which we do not know of
 	{ "25001", PG_RECONNECT },
 	{ "26000", PG_RECONNECT },
+	{ "42P05", PG_RECONNECT }, // its class says: fix it
 	{ "40001", PG_REPEAT }, // serialization
 	{ "40P01", PG_REPEAT }, // deadlock
 	{ "55P03", PG_REPEAT }, // lock_timeout
