@@ -8,7 +8,8 @@
 // the highest one that a claim saw may still become visible. Therefore a bound follows one claim behind: it moves up to
 // what an earlier claim saw only when every transaction that was open at that claim's snapshot had ended before the
 // present claim's (struct horizon), which then has looked below and found what they left. What else comes back below
-// a bound (retries, requeued rows) is found by a sweep from the start, at a bounded share of the time.
+// a bound (retries, requeued rows) is found by a sweep from the start, at a bounded share of the time. Where a sweep takes long, since
+// nothing can be vacuumed, it is of one lane after another, and the others' claims go on meanwhile.
 #ifndef OUTBOXD_CORE_LANES_H
 #define OUTBOXD_CORE_LANES_H
 
@@ -34,6 +35,8 @@ struct lanes {
 	int first;           // rotates, so that no lane is always served last
 	int64_t sweep_at_us; // a sweep is affordable from then on
 	int64_t sweep_least_us;
+	bool alone;      // a sweep of all lanes at once would hold them for too long: it is of one
+	int swept_alone; // lanes, in this round of such sweeps
 };
 
 // What one claim may take; filled by lanes_plan.
@@ -42,12 +45,15 @@ struct lane_plan {
 	int32_t lane[LANES];
 	int64_t bound[LANES];
 	bool sweep;
+	bool alone; // of one lane: it says nothing of the rest, and must not keep others from looking
+	bool round; // with it, every lane had its sweep alone
 	int64_t started_us;
 };
 
 void lanes_init(struct lanes *l, int64_t sweep_least_us);
 int lanes_free_count(const struct lanes *l);
-// Reserves every lane that no worker of this process holds, as candidates for one claim. now in microseconds.
+// Reserves every lane that no worker of this process holds, as candidates for one claim; one of them for a sweep alone. There is at
+// least one. now in microseconds.
 void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan);
 // All lanes, each from its start: what such a claim does not find is not there, or somebody has it locked.
 bool lanes_plan_is_whole(const struct lane_plan *plan);
@@ -72,8 +78,8 @@ enum claim_end {
 // per_lane = the claim's LIMIT per lane.
 void lanes_release(struct lanes *l, uint32_t taken, enum claim_end end, int64_t per_lane,
 		   struct horizon horizon);
-// How long a sweep took to look from the start: the next one is due after 19 times that (5% of the time).
-void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us);
+// How long a sweep took to look from the start: the next one is due after 19 times that (5% of the time). alone: as planned.
+void lanes_swept(struct lanes *l, bool alone, int64_t now_us, int64_t took_us);
 void lanes_forget_bounds(struct lanes *l); // the next claim looks from the start
 
 #endif

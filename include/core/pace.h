@@ -38,6 +38,7 @@ void pace_wake(struct pace *p);
 int64_t pace_next_start(const struct pace *p, int in_flight);
 // A look begins that leaves out lanes (missed) or is not a sweep.
 void pace_looking(struct pace *p, int64_t now_ms, bool all_lanes, bool sweep);
+void pace_swept(struct pace *p); // every lane was swept by itself since the last time
 // A claim ended with so many rows; full = some lane gave as many as it was asked for.
 void pace_claimed(struct pace *p, int64_t now_ms, int64_t rows, bool full);
 void pace_released(struct pace *p); // lanes were set free

@@ -111,7 +111,8 @@ struct worker {
 	int64_t per_lane;        // rows, at most
 	int64_t rows, bytes;     // of this claim; no bytes that a newer event of their document replaced
 	int64_t replaced;        // those bytes
-	int64_t read_ms;         // from BEGIN until all rows were here
+	int64_t first_row_ms;    // when it came
+	int64_t read_ms;         // from then until all rows were here
 	int64_t claimed_boot_ms; // when BEGIN was sent
 	int64_t answered_us;     // wall clock of the last answer
 	int64_t discarded;

@@ -6,7 +6,9 @@
 
 // A sweep may use one part in 20 of the time.
 #define SWEEP_PAUSE_FACTOR 19
-#define SWEEP_PAUSE_MAX_US (10 * 1000 * 1000)
+#define SWEEP_PAUSE_MAX_US (10 * 60 * INT64_C(1000000))
+// A sweep of all lanes that takes longer makes each of the next ones one of a lane alone.
+#define SWEEP_TOGETHER_US (200 * 1000)
 
 void lanes_init(struct lanes *l, int64_t sweep_least_us)
 {
@@ -29,24 +31,47 @@ bool lanes_sweep_due(const struct lanes *l, int64_t now_us)
 	return now_us >= l->sweep_at_us;
 }
 
+static void reserve(struct lanes *l, int number, struct lane_plan *plan)
+{
+	struct lane *lane = &l->lane[number];
+
+	lane->held = true;
+	lane->rows = 0;
+	lane->returned = false;
+	lane->from = plan->sweep ? LANES_FROM_START : lane->bound;
+	plan->lane[plan->count] = number;
+	plan->bound[plan->count] = lane->from;
+	plan->count++;
+}
+
+// The next one that is free: one that a claim holds just then has its turn in the next round.
+static void plan_alone(struct lanes *l, int64_t now_us, struct lane_plan *plan)
+{
+	while (plan->count == 0) {
+		int number = l->swept_alone % LANES;
+
+		l->swept_alone++;
+		if (!l->lane[number].held)
+			reserve(l, number, plan);
+	}
+	plan->round = l->swept_alone >= LANES;
+	l->swept_alone %= LANES;
+	l->sweep_at_us = now_us + SWEEP_PAUSE_MAX_US; // until lanes_swept: not two at a time
+}
+
 void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan)
 {
-	ret_plan->count = 0;
-	ret_plan->sweep = lanes_sweep_due(l, now_us);
-	ret_plan->started_us = now_us;
+	*ret_plan = (struct lane_plan){ .sweep = lanes_sweep_due(l, now_us), .started_us = now_us };
+	ret_plan->alone = ret_plan->sweep && l->alone;
+	if (ret_plan->alone) {
+		plan_alone(l, now_us, ret_plan);
+		return;
+	}
 	for (int i = 0; i < LANES; i++) {
-		int n = (l->first + i) % LANES;
-		struct lane *lane = &l->lane[n];
+		int number = (l->first + i) % LANES;
 
-		if (lane->held)
-			continue;
-		lane->held = true;
-		lane->rows = 0;
-		lane->returned = false;
-		lane->from = ret_plan->sweep ? LANES_FROM_START : lane->bound;
-		ret_plan->lane[ret_plan->count] = n;
-		ret_plan->bound[ret_plan->count] = lane->from;
-		ret_plan->count++;
+		if (!l->lane[number].held)
+			reserve(l, number, ret_plan);
 	}
 	l->first = (l->first + 5) % LANES; // 5 and 16 have no common factor: every lane comes first in turn
 }
@@ -141,7 +166,7 @@ void lanes_release(struct lanes *l, uint32_t taken, enum claim_end end, int64_t 
 	}
 }
 
-void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us)
+void lanes_swept(struct lanes *l, bool alone, int64_t now_us, int64_t took_us)
 {
 	int64_t pause = took_us * SWEEP_PAUSE_FACTOR;
 
@@ -150,6 +175,7 @@ void lanes_swept(struct lanes *l, int64_t now_us, int64_t took_us)
 	if (pause < l->sweep_least_us)
 		pause = l->sweep_least_us;
 	l->sweep_at_us = now_us + pause;
+	l->alone = took_us > (alone ? SWEEP_TOGETHER_US / LANES : SWEEP_TOGETHER_US);
 }
 
 void lanes_forget_bounds(struct lanes *l)

@@ -53,6 +53,11 @@ void pace_looking(struct pace *p, int64_t now_ms, bool all_lanes, bool sweep)
 	p->woken = false;
 }
 
+void pace_swept(struct pace *p)
+{
+	p->sweep_wanted = false;
+}
+
 void pace_claimed(struct pace *p, int64_t now_ms, int64_t rows, bool full)
 {
 	// There was a backlog, and nothing of it was to be had. (Or it ended just then: what comes next tells.)

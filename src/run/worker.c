@@ -124,7 +124,7 @@ static void script_failed(struct worker *w, const char *what, const struct scrip
 static void claim_done(struct worker *w)
 {
 	w->stream_open = false;
-	w->read_ms = clock_boot_ms() - w->claimed_boot_ms;
+	w->read_ms = clock_boot_ms() - w->first_row_ms;
 	if (w->state == W_CLAIMING)
 		batch_seal(w->batch, &w->body, (size_t)w->relay->pace.bytes);
 	worker_dispatch(w, worker_next(w));

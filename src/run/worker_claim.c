@@ -45,7 +45,10 @@ void worker_act_claim(struct worker *w)
 
 	relay_probe_paused_indexes(r, now_ms);
 	lanes_plan(&r->lanes, clock_boot_us(), &w->plan);
-	pace_looking(&r->pace, now_ms, w->plan.count == LANES, w->plan.sweep);
+	if (!w->plan.alone)
+		pace_looking(&r->pace, now_ms, w->plan.count == LANES, w->plan.sweep);
+	else if (w->plan.round)
+		pace_swept(&r->pace);
 	w->lanes = 0;
 	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->busy = w->heard = w->accepted_any =
 		w->broken = w->parked = w->sieve = w->failed = w->queries = false;
@@ -55,7 +58,10 @@ void worker_act_claim(struct worker *w)
 	w->lone_refusals = w->lone_breaks = 0;
 	w->stream_open = w->claiming = true;
 	w->claimed_boot_ms = now_ms;
-	r->looking = w;
+	if (w->plan.alone)
+		relay_kick(r);
+	else
+		r->looking = w;
 	describe_claim(w, now_ms, &claim, paused);
 	outbox_claim(r->outbox, w->conn, &claim);
 }
@@ -92,7 +98,8 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 	lanes_granted(&w->relay->lanes, &w->plan, taken.lanes);
 	// The claim statement walks the same way once more.
 	if (w->plan.sweep)
-		lanes_swept(&w->relay->lanes, clock_boot_us(), 2 * (clock_boot_us() - w->plan.started_us));
+		lanes_swept(&w->relay->lanes, w->plan.alone, clock_boot_us(),
+			    2 * (clock_boot_us() - w->plan.started_us));
 	if (w->relay->looking == w)
 		w->relay->looking = NULL;
 	// Where this look has found nothing, and nobody has called since it began, another one is not due: its end, a moment from now,
@@ -171,6 +178,8 @@ static bool claim_row(struct worker *w, const struct pg_result *res, int n)
 	bool parked;
 
 	outbox_read_row(w->relay->outbox, res, n, &row, &parked, &w->horizon.xmax);
+	if (w->rows == 0)
+		w->first_row_ms = clock_boot_ms();
 	w->parked = w->parked || parked;
 	w->rows++;
 	lanes_row(&w->relay->lanes, row.lane, row.id);
@@ -302,6 +311,20 @@ static int64_t weight(const struct worker *w)
 	return w->bytes > read ? w->bytes : read;
 }
 
+// What the claim says of the next ones.
+static void adapt(struct worker *w)
+{
+	struct relay *r = w->relay;
+
+	if (w->abandoned && !w->asked && w->rows > 0)
+		pace_fewer_rows(&r->pace); // they came too late to be sent in time
+	else
+		pace_filled(&r->pace, w->rows, weight(w), w->full && w->read_ms <= GROW_MS);
+	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full);
+	if (w->failed)
+		r->pace.crowded = false; // if that was the question about locks, it is not asked again
+}
+
 void worker_claim_ended(struct worker *w, bool committed)
 {
 	struct relay *r = w->relay;
@@ -311,14 +334,18 @@ void worker_claim_ended(struct worker *w, bool committed)
 	w->claiming = w->stream_open = false;
 	if (r->looking == w)
 		r->looking = NULL;
-	if (!w->granted)
+	if (!w->granted) {
 		lanes_granted(&r->lanes, &w->plan, 0);
+		if (w->plan.alone)
+			lanes_swept(&r->lanes, true, clock_boot_us(), clock_boot_us() - w->plan.started_us);
+	}
 	for (size_t i = 0; i < batch_count(w->batch) && committed; i++) {
 		if (batch_entry(w->batch, i)->fate == FATE_RETURNED)
 			lanes_returned(&r->lanes, batch_entry(w->batch, i)->lane);
 	}
 	if (committed) {
-		paused_looked(&r->paused, w->claimed_boot_ms);
+		if (!w->plan.alone)
+			paused_looked(&r->paused, w->claimed_boot_ms);
 		log_dead(w);
 		observe_delivery(w);
 		if (w->queries)
@@ -330,13 +357,10 @@ void worker_claim_ended(struct worker *w, bool committed)
 		      : w->failed ? CLAIM_BROKEN
 				  : CLAIM_RETURNED,
 		      w->per_lane, w->horizon);
-	if (w->abandoned && !w->asked && w->rows > 0)
-		pace_fewer_rows(&r->pace); // they came too late to be sent in time
-	else
-		pace_filled(&r->pace, w->rows, weight(w), w->full && w->read_ms <= GROW_MS);
-	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full);
-	if (w->failed)
-		r->pace.crowded = false; // if that was the question about locks, it is not asked again
+	if (!w->plan.alone)
+		adapt(w);
+	else if (w->rows > 0)
+		pace_wake(&r->pace); // there may be more in its lane
 	if (w->lanes)
 		pace_released(&r->pace); // what a look left out because of us may be waiting
 	if (r->once && w->rows == 0 && w->plan.count == LANES && conn_is_up(w->conn))

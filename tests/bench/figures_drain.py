@@ -64,6 +64,7 @@ def latencies(lab: Lab) -> Values:
     elastic, seconds = lab.elastic, lab.scaled(LATENCY_SECONDS, least=5)
     found = {}
     with lab.database("--notify") as db:
+        bench.warm_up_latency(db, elastic, seconds)
         for rate in (500, 2000):
             values = lab.medians(lambda: bench.measure_latency(db, elastic, rate, seconds))
             found |= {f"{name}_at_{rate}": value for name, value in values.items()}

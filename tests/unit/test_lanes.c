@@ -143,7 +143,7 @@ static void an_empty_claim_leaves_the_bound(void **state)
 	struct lane_plan plan;
 
 	(void)state;
-	lanes_swept(&l, 0, 0);
+	lanes_swept(&l, false, 0, 0);
 	lanes_plan(&l, 1, &plan);
 	lanes_granted(&l, &plan, 1);
 	lanes_row(&l, 0, 50);
@@ -165,18 +165,70 @@ static void a_sweep_takes_a_twentieth_of_the_time(void **state)
 		{ 1000, LEAST_US },
 		{ 100000, 1900000 },
 		{ 500000, 19 * SECOND_US / 2 },
-		{ SECOND_US, 10 * SECOND_US }, // a hidden row waits no longer than that
-		{ 3600 * SECOND_US, 10 * SECOND_US },
+		{ 20 * SECOND_US, 380 * SECOND_US },
+		{ 3600 * SECOND_US, 600 * SECOND_US },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < array_len(cases); i++) {
 		struct lanes l = fresh();
 
-		lanes_swept(&l, 7000, cases[i].took_us);
+		lanes_swept(&l, false, 7000, cases[i].took_us);
 		assert_false(lanes_sweep_due(&l, 7000 + cases[i].pause_us - 1));
 		assert_true(lanes_sweep_due(&l, 7000 + cases[i].pause_us));
 	}
+}
+
+// Where nothing can be vacuumed, a sweep of all lanes would keep every event waiting.
+static void a_long_sweep_is_of_one_lane_after_another(void **state)
+{
+	struct lanes l = fresh();
+	struct lane_plan sweep, claim;
+	uint32_t swept = 0;
+	int64_t now_us = 0;
+
+	(void)state;
+	lanes_swept(&l, false, now_us, SECOND_US);
+	for (int i = 0; i < LANES; i++)
+		l.lane[i].bound = 100;
+	for (int i = 0; i < LANES; i++) {
+		now_us = l.sweep_at_us;
+		lanes_plan(&l, now_us, &sweep);
+		assert_true(sweep.sweep && sweep.alone);
+		assert_int_equal(sweep.count, 1);
+		assert_int_equal(sweep.bound[0], LANES_FROM_START);
+		assert_int_equal(sweep.round, i == LANES - 1);
+		swept |= 1u << sweep.lane[0];
+		// Meanwhile claims go on, and another sweep is not due.
+		lanes_plan(&l, now_us + SECOND_US, &claim);
+		assert_false(claim.sweep || claim.alone);
+		assert_int_equal(claim.count, LANES - 1);
+		lanes_granted(&l, &claim, 0);
+		lanes_granted(&l, &sweep, 0);
+		lanes_swept(&l, true, now_us + SECOND_US, SECOND_US / LANES);
+	}
+	assert_int_equal(swept, ALL);
+	// Short ones are of all lanes again.
+	lanes_plan(&l, l.sweep_at_us, &sweep);
+	lanes_granted(&l, &sweep, 0);
+	lanes_swept(&l, true, now_us, 1000);
+	lanes_plan(&l, l.sweep_at_us, &sweep);
+	assert_true(sweep.sweep && !sweep.alone);
+	assert_int_equal(sweep.count, LANES);
+}
+
+static void a_lane_that_is_held_is_not_swept_alone(void **state)
+{
+	struct lanes l = fresh();
+	struct lane_plan plan;
+
+	(void)state;
+	lanes_swept(&l, false, 0, SECOND_US);
+	for (int i = 0; i < LANES; i++)
+		l.lane[i].held = i != 7;
+	lanes_plan(&l, l.sweep_at_us, &plan);
+	assert_int_equal(plan.count, 1);
+	assert_int_equal(plan.lane[0], 7);
 }
 
 static void forgotten_bounds_stay_forgotten(void **state)
@@ -185,7 +237,7 @@ static void forgotten_bounds_stay_forgotten(void **state)
 	struct lane_plan plan;
 
 	(void)state;
-	lanes_swept(&l, 0, 0);
+	lanes_swept(&l, false, 0, 0);
 	for (int i = 0; i < LANES; i++)
 		l.lane[i].bound = 100;
 	lanes_plan(&l, 1, &plan);
@@ -248,6 +300,8 @@ int main(void)
 		cmocka_unit_test(the_end_of_a_claim_moves_the_bound),
 		cmocka_unit_test(an_empty_claim_leaves_the_bound),
 		cmocka_unit_test(a_sweep_takes_a_twentieth_of_the_time),
+		cmocka_unit_test(a_long_sweep_is_of_one_lane_after_another),
+		cmocka_unit_test(a_lane_that_is_held_is_not_swept_alone),
 		cmocka_unit_test(forgotten_bounds_stay_forgotten),
 		cmocka_unit_test(a_bound_waits_for_open_transactions),
 	};
