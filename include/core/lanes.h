@@ -7,7 +7,10 @@
 // A bound must not hide an event while a younger one of its key is sent. Ids are drawn before commit, so an id below
 // the highest one that a claim saw may still become visible. Therefore a bound follows one claim behind: it moves up to
 // what an earlier claim saw only when every transaction that was open at that claim's snapshot had ended before the
-// present claim's (struct horizon), which then has looked below and found what they left. What else comes back below
+// present claim's (struct horizon), which then has looked below and found what they left. Those that stay open for long would keep
+// all bounds where they are, and claims would walk over ever more rows: they are known by number (writer). A bound moves on over what
+// only they can have left, and the claim itself sees whether they are still open; if not, it begins where the bound was
+// when they came to be known (low). What else comes back below
 // a bound (retries, requeued rows) is found by a sweep from the start, at a bounded share of the time. Where a sweep takes long, since
 // nothing can be vacuumed, it is of one lane after another, and the others' claims go on meanwhile.
 #ifndef OUTBOXD_CORE_LANES_H
@@ -18,20 +21,29 @@
 
 #define LANES 16 // a contract between all relays of a table: it is part of the index expression
 #define LANES_FROM_START INT64_MIN // a bound below every id: an id may be negative
+#define WRITERS_MAX 8              // more that stay open for long keep the bounds where they are
 
 struct lane {
 	int64_t bound; // rows at or below are not looked for, except by a sweep
 	int64_t seen; // the bound's next place, LANES_FROM_START = none: the highest id of an earlier claim ...
 	int64_t seen_xmax; // ... whose snapshot ended here
+	int64_t seen_us;   // when that was, about
+	int64_t low;       // where to look from once a writer has ended, valid when has_low
 	int64_t from;      // the bound that the open claim started from
 	int64_t highest;   // greatest id of the open claim, valid when rows > 0
 	int64_t rows;      // rows of the open claim
 	bool held;         // by a worker of this process
 	bool returned;     // the open claim gives rows back
+	bool has_low;
 };
 
 struct lanes {
 	struct lane lane[LANES];
+	// Transactions that are open for long, all at the same time; another set is another epoch.
+	int64_t writer[WRITERS_MAX];
+	int writers, epoch;
+	int64_t patience_us; // after so long a transaction counts as one; grows with each one that ended soon
+	int64_t now_us;      // of the last plan
 	int first;           // rotates, so that no lane is always served last
 	int64_t sweep_at_us; // a sweep is affordable from then on
 	int64_t sweep_least_us;
@@ -44,6 +56,9 @@ struct lane_plan {
 	int count; // candidates
 	int32_t lane[LANES];
 	int64_t bound[LANES];
+	int64_t low[LANES]; // in place of it, unless all writers are open at the claim's own snapshot
+	int64_t writer[WRITERS_MAX];
+	int writers, epoch;
 	bool sweep;
 	bool alone; // of one lane: it says nothing of the rest, and must not keep others from looking
 	bool round; // with it, every lane had its sweep alone
@@ -64,10 +79,14 @@ bool lanes_sweep_due(const struct lanes *l, int64_t now_us);
 void lanes_granted(struct lanes *l, const struct lane_plan *plan, uint32_t taken);
 void lanes_row(struct lanes *l, int32_t lane, int64_t id); // a row of the open claim
 void lanes_returned(struct lanes *l, int32_t lane);        // some row of the open claim stays pending
-// Transaction ids around a claim: those below xmin had ended before its snapshot (a little earlier is fine), those
+// Before the claim's snapshot: are all writers of the plan still open? And which others are, the oldest ones first?
+void lanes_met(struct lanes *l, const struct lane_plan *plan, bool all_open, const int64_t *open,
+	       int open_count);
+// Transaction ids around a claim: those below xmin, and no writers, had ended before its snapshot (a little earlier is fine), those
 // from xmax on had not begun at it. 0 = not known.
 struct horizon {
 	int64_t xmin, xmax;
+	int epoch; // of the plan
 };
 // How the claim's transaction ended. Each but the first returns every row.
 enum claim_end {

@@ -8,7 +8,9 @@ SELECT c.*,
                  ORDER BY hashtextextended(p.error->>'id', 0) LIMIT 1), false),
        (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint),
        b.id, b.wait_ms
-FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
+FROM ({writers}) AS writers,
+     LATERAL (SELECT plan.lane, CASE WHEN writers.open THEN plan.high ELSE plan.low END AS bound
+	      FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS plan(lane, low, high)) AS want
 CROSS JOIN LATERAL (
 	SELECT o.{row}, want.lane, ({id})::bigint AS id, o.attempts::int,
 	       CASE WHEN isfinite(o.created_at) THEN (extract(epoch FROM o.created_at) * 1000000)::bigint END AS created_us,
@@ -19,9 +21,9 @@ CROSS JOIN LATERAL (
 		AS waited_ms
 	FROM {table} o
 	WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
-	  AND ({id}) > want.bound{bound_below} AND ({id}) <= $3 AND (o.retry_at IS NULL OR o.retry_at <= now())
-	  AND ($4::text[] = '{}' OR (({index})::text <> ALL ($4::text[])
-		AND (({operation})::text IS DISTINCT FROM 'update' OR '?' || ({index})::text <> ALL ($4::text[]))))
+	  AND ({id}) > want.bound{bound_below} AND ({id}) <= $5 AND (o.retry_at IS NULL OR o.retry_at <= now())
+	  AND ($6::text[] = '{}' OR (({index})::text <> ALL ($6::text[])
+		AND (({operation})::text IS DISTINCT FROM 'update' OR '?' || ({index})::text <> ALL ($6::text[]))))
 	ORDER BY ({id})
 	LIMIT current_setting('outboxd.per_lane')::bigint
 	FOR UPDATE OF o SKIP LOCKED

@@ -1,19 +1,26 @@
 -- Takes free lanes that have something to do. In a statement of its own: the claim's snapshot must be younger
 -- than the locks, or it would show the former holder's rows as they were. The claim finds the lanes in
--- outboxd.lanes, so that both travel in one round trip, and in outboxd.per_lane how many rows each gives: its share of $6, so that a
--- batch is full as well where other relays hold most lanes. $5 is the sequence of the ids: a version above the highest id
--- that was ever drawn comes from a future that this database has lost.
+-- outboxd.lanes, so that both travel in one round trip, and in outboxd.per_lane how many rows each gives: its share of $8, so that a
+-- batch is full as well where other relays hold most lanes. $7 is the sequence of the ids: a version above the highest id
+-- that was ever drawn comes from a future that this database has lost. A lane is looked at from its bound ($3) while all of the
+-- writers $4 are open, else from what was left behind because of them ($2): the relay learns which, and who else is open.
 SELECT set_config('outboxd.lanes', got.lanes::text, true),
-       CASE WHEN $5::oid <> 0 THEN pg_sequence_last_value($5::oid::regclass) END,
-       pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
-       set_config('outboxd.per_lane', greatest($6::bigint / greatest(cardinality(got.lanes), 1), 1)::text, true)::bigint
-FROM (SELECT coalesce(array_agg(lane), '{}') AS lanes FROM (
+       CASE WHEN $7::oid <> 0 THEN pg_sequence_last_value($7::oid::regclass) END,
+       coalesce(others.numbers[1], pg_snapshot_xmax(pg_current_snapshot())::text::bigint),
+       set_config('outboxd.per_lane', greatest($8::bigint / greatest(cardinality(got.lanes), 1), 1)::text, true)::bigint,
+       writers.open, others.numbers[1:9]::text
+FROM (SELECT array_agg(number ORDER BY number) AS numbers
+      FROM (SELECT open::text::bigint AS number FROM pg_snapshot_xip(pg_current_snapshot()) AS open) AS all_open
+      WHERE number <> ALL ($4::bigint[])) AS others,
+     ({writers}) AS writers,
+     LATERAL (SELECT coalesce(array_agg(lane), '{}') AS lanes FROM (
 	SELECT want.lane
-	FROM unnest($1::int[], $2::bigint[]) AS want(lane, bound)
+	FROM (SELECT plan.lane, CASE WHEN writers.open THEN plan.high ELSE plan.low END AS bound
+	      FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS plan(lane, low, high)) AS want
 	WHERE CASE WHEN {unheld} AND EXISTS (
 		SELECT FROM {table} o
 		WHERE o.processed = false AND o.dead_at IS NULL AND {lane} = want.lane
-		  AND ({id}) > want.bound{bound_below} AND ({id}) <= $4 AND (o.retry_at IS NULL OR o.retry_at <= now()))
+		  AND ({id}) > want.bound{bound_below} AND ({id}) <= $5 AND (o.retry_at IS NULL OR o.retry_at <= now()))
 	THEN pg_try_advisory_xact_lock({lane_class}, want.lane) END
-	LIMIT $3
+	LIMIT $6
 ) AS taken) AS got

@@ -23,8 +23,8 @@ struct outbox {
 	char *inspect, *highest, *left, *purge, *rotate;
 	char **texts[2]; // these, as they are for a plain table and for a partitioned one
 	bool partitioned;
-	struct buf lane_numbers, bounds, wanted, rows_wanted, upto, sequence, paused, marks, parks,
-		conflict_tids;
+	struct buf lane_numbers, bounds, lows, writers, wanted, rows_wanted, upto, sequence, paused, marks,
+		parks, conflict_tids;
 };
 
 // The statements with the mapping put in.
@@ -55,6 +55,7 @@ static const struct text {
 // Parameters under construction; reused from script to script.
 static const size_t bufs[] = {
 	offsetof(struct outbox, lane_numbers), offsetof(struct outbox, bounds),
+	offsetof(struct outbox, lows),         offsetof(struct outbox, writers),
 	offsetof(struct outbox, wanted),       offsetof(struct outbox, rows_wanted),
 	offsetof(struct outbox, upto),         offsetof(struct outbox, sequence),
 	offsetof(struct outbox, paused),       offsetof(struct outbox, marks),
@@ -79,10 +80,13 @@ static char **fill_texts(const struct outbox *o, const char *older_sql)
 	auto_free char *behind = mapping_expand(
 		&o->mapping,
 		o->updates ? sql_query_behind : "SELECT NULL::bigint AS id, NULL::bigint AS wait_ms", NULL);
+	auto_free char *writers = mapping_expand(&o->mapping, sql_query_writers, NULL);
 	auto_free char *unheld = mapping_expand(&o->mapping, sql_query_unheld, NULL);
-	const struct blank blanks[] = {
-		{ "older", older }, { "behind", behind }, { "unheld", "true" }, { "unheld", unheld }
-	};
+	const struct blank blanks[] = { { "older", older },
+					{ "behind", behind },
+					{ "writers", writers },
+					{ "unheld", "true" },
+					{ "unheld", unheld } };
 
 	for (size_t i = 0; i < array_len(texts); i++)
 		filled[i] = mapping_fill(&o->mapping, texts[i].sql, blanks,
@@ -179,8 +183,9 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 struct claim_params {
 	char patience[24];
 	struct param settings[1];
-	struct param lanes[6];
-	struct param rows[4];
+	struct param lanes[8];
+	struct param rows[6];
+	struct param sieve[4];
 };
 
 static void fill_claim(struct outbox *o, const struct claim *claim, struct claim_params *p)
@@ -189,10 +194,15 @@ static void fill_claim(struct outbox *o, const struct claim *claim, struct claim
 
 	array_begin(&o->lane_numbers, ARRAY_INT4, plan->count);
 	array_begin(&o->bounds, ARRAY_INT8, plan->count);
+	array_begin(&o->lows, ARRAY_INT8, plan->count);
 	for (int i = 0; i < plan->count; i++) {
 		array_add_int4(&o->lane_numbers, plan->lane[i]);
 		array_add_int8(&o->bounds, plan->bound[i]);
+		array_add_int8(&o->lows, plan->low[i]);
 	}
+	array_begin(&o->writers, ARRAY_INT8, plan->writers);
+	for (int i = 0; i < plan->writers; i++)
+		array_add_int8(&o->writers, plan->writer[i]);
 	array_begin(&o->paused, ARRAY_TEXT, claim->paused_count);
 	for (int i = 0; i < claim->paused_count; i++)
 		array_add_text(&o->paused, claim->paused[i], strlen(claim->paused[i]));
@@ -202,13 +212,15 @@ static void fill_claim(struct outbox *o, const struct claim *claim, struct claim
 	value_oid(&o->sequence, (uint32_t)claim->sequence);
 	snprintf(p->patience, sizeof(p->patience), "%lldms", (long long)claim->patience_ms);
 	p->settings[0] = param_text(p->patience);
-	p->lanes[0] = p->rows[0] = param_binary(&o->lane_numbers);
-	p->lanes[1] = p->rows[1] = param_binary(&o->bounds);
-	p->lanes[2] = param_binary(&o->wanted);
-	p->lanes[3] = p->rows[2] = param_binary(&o->upto);
-	p->lanes[4] = param_binary(&o->sequence);
-	p->lanes[5] = param_binary(&o->rows_wanted);
-	p->rows[3] = param_binary(&o->paused);
+	p->lanes[0] = p->rows[0] = p->sieve[0] = param_binary(&o->lane_numbers);
+	p->lanes[1] = p->rows[1] = p->sieve[1] = param_binary(&o->lows);
+	p->lanes[2] = p->rows[2] = param_binary(&o->bounds);
+	p->lanes[3] = p->rows[3] = param_binary(&o->writers);
+	p->lanes[4] = p->rows[4] = p->sieve[2] = param_binary(&o->upto);
+	p->lanes[5] = param_binary(&o->wanted);
+	p->lanes[6] = param_binary(&o->sequence);
+	p->lanes[7] = param_binary(&o->rows_wanted);
+	p->rows[5] = p->sieve[3] = param_binary(&o->paused);
 }
 
 void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
@@ -238,35 +250,40 @@ void outbox_claim(struct outbox *o, struct conn *c, const struct claim *claim)
 	conn_run(c, steps, array_len(steps));
 }
 
-// {0,5,11}
-static uint32_t read_numbers(struct slice text)
+// {0,5,11}: numbers without a sign, the first `most` of them.
+static int read_numbers(struct slice text, int64_t *out, int most)
 {
-	uint32_t lanes = 0;
-	unsigned n = 0;
-	bool digits = false;
+	int count = 0;
+	bool in_number = false;
 
 	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] >= '0' && text.p[i] <= '9') {
-			n = n * 10 + (unsigned)(text.p[i] - '0');
-			digits = true;
-			continue;
-		}
-		if (digits && n < LANES)
-			lanes |= 1u << n;
-		n = 0;
-		digits = false;
+		bool is_digit = text.p[i] >= '0' && text.p[i] <= '9';
+
+		if (is_digit && !in_number && count == most)
+			break;
+		if (is_digit && !in_number)
+			out[count++] = 0;
+		if (is_digit)
+			out[count - 1] = out[count - 1] * 10 + (text.p[i] - '0');
+		in_number = is_digit;
 	}
-	return lanes;
+	return count;
 }
 
 void outbox_read_lanes(const struct pg_result *res, int row, struct lanes_taken *ret)
 {
+	int64_t lane[LANES];
+	int count = read_numbers(value_get_text(res, row, 0), lane, LANES);
+
 	*ret = (struct lanes_taken){
-		.lanes = read_numbers(value_get_text(res, row, 0)),
 		.drawn = value_get_int(res, row, 1),
 		.xmin = value_get_int(res, row, 2),
 		.per_lane = value_get_int(res, row, 3),
+		.all_open = value_get_bool(res, row, 4),
 	};
+	for (int i = 0; i < count; i++)
+		ret->lanes |= lane[i] < LANES ? 1u << lane[i] : 0;
+	ret->open_count = read_numbers(value_get_text(res, row, 5), ret->open, (int)array_len(ret->open));
 }
 
 void outbox_read_row(const struct outbox *o, const struct pg_result *res, int row, struct row *ret_row,
@@ -381,7 +398,7 @@ void outbox_sieve(struct outbox *o, struct conn *c, const struct claim *claim)
 		[CLAIM_STEP_LANES] = { .sql = o->lanes,
 				       .params = p.lanes,
 				       .param_count = array_len(p.lanes) },
-		{ .sql = sql_query_sieve_settings, .params = p.rows, .param_count = array_len(p.rows) },
+		{ .sql = sql_query_sieve_settings, .params = p.sieve, .param_count = array_len(p.sieve) },
 		{ .sql = o->sieve },
 		[SIEVE_STEP_COUNT] = { .sql = sql_query_sieved },
 		{ .sql = sql_query_commit },

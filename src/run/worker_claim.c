@@ -54,7 +54,7 @@ void worker_act_claim(struct worker *w)
 		w->broken = w->parked = w->sieve = w->failed = w->queries = false;
 	w->rows = w->bytes = w->replaced = w->discarded = w->unbelieved = w->held = 0;
 	w->read_ms = INT64_MAX;
-	w->horizon = (struct horizon){ 0, 0 };
+	w->horizon = (struct horizon){ 0 };
 	w->lone_refusals = w->lone_breaks = 0;
 	w->stream_open = w->claiming = true;
 	w->claimed_boot_ms = now_ms;
@@ -93,9 +93,11 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 	w->lanes = taken.lanes;
 	w->drawn = taken.drawn;
 	w->horizon.xmin = taken.xmin;
+	w->horizon.epoch = w->plan.epoch;
 	w->per_lane = taken.per_lane;
 	w->granted = true;
 	lanes_granted(&w->relay->lanes, &w->plan, taken.lanes);
+	lanes_met(&w->relay->lanes, &w->plan, taken.all_open, taken.open, taken.open_count);
 	// The claim statement walks the same way once more.
 	if (w->plan.sweep)
 		lanes_swept(&w->relay->lanes, w->plan.alone, clock_boot_us(),

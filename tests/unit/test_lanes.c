@@ -15,7 +15,7 @@
 #define ALL 0xFFFFu
 #define PER_LANE 3
 // No transaction is open beside the claims.
-#define OPEN_SKY ((struct horizon){ 2, 2 })
+#define OPEN_SKY ((struct horizon){ 2, 2, l.epoch })
 
 static struct lanes fresh(void)
 {
@@ -278,18 +278,88 @@ static void a_bound_waits_for_open_transactions(void **state)
 	struct lanes l = fresh();
 
 	(void)state;
-	claim_one(&l, 50, (struct horizon){ 90, 100 }); // 90 to 99 may be open
+	claim_one(&l, 50, (struct horizon){ 90, 100, l.epoch }); // 90 to 99 may be open
 	assert_int_equal(l.lane[0].bound, LANES_FROM_START);
-	claim_one(&l, 60, (struct horizon){ 99, 110 }); // 99 still is
+	claim_one(&l, 60, (struct horizon){ 99, 110, l.epoch }); // 99 still is
 	assert_int_equal(l.lane[0].bound, LANES_FROM_START);
-	claim_one(&l, 0, (struct horizon){ 0, 0 }); // a claim that does not know says nothing
+	claim_one(&l, 0, (struct horizon){ 0, 0, l.epoch }); // a claim that does not know says nothing
 	assert_int_equal(l.lane[0].bound, LANES_FROM_START);
-	claim_one(&l, 70, (struct horizon){ 100, 120 }); // this one has seen what they left
+	claim_one(&l, 70, (struct horizon){ 100, 120, l.epoch }); // this one has seen what they left
 	assert_int_equal(l.lane[0].bound, 50);
-	claim_one(&l, 0, (struct horizon){ 119, 0 });
+	claim_one(&l, 0, (struct horizon){ 119, 0, l.epoch });
 	assert_int_equal(l.lane[0].bound, 50);
-	claim_one(&l, 0, (struct horizon){ 120, 0 });
+	claim_one(&l, 0, (struct horizon){ 120, 0, l.epoch });
 	assert_int_equal(l.lane[0].bound, 70);
+}
+
+// One claim that finds a row of lane 0, or none; open = who is, beside the writers of its plan.
+static void claim_beside(struct lanes *l, int64_t now_us, int64_t id, bool all_open, const int64_t *open,
+			 int count)
+{
+	struct horizon h = { count > 0 ? open[0] : 200, 200, 0 };
+	struct lane_plan plan;
+
+	l->sweep_at_us = INT64_MAX;
+	lanes_plan(l, now_us, &plan);
+	h.epoch = plan.epoch;
+	lanes_granted(l, &plan, 1);
+	lanes_met(l, &plan, all_open, open, count);
+	if (id)
+		lanes_row(l, 0, id);
+	lanes_release(l, 1, CLAIM_COMMITTED, PER_LANE, h);
+}
+
+// Nor does it hide anything: what it left is looked for when it has ended.
+static void a_writer_that_stays_open_holds_no_bound(void **state)
+{
+	static const int64_t both[] = { 90, 300 }, later[] = { 300 };
+	struct lanes l = fresh();
+	struct lane_plan plan;
+
+	(void)state;
+	l.lane[0].bound = 40;
+	claim_beside(&l, 0, 50, true, both, 2);
+	claim_beside(&l, SECOND_US - 1, 60, true, both, 2);
+	assert_int_equal(l.writers, 0); // not for long yet
+	claim_beside(&l, SECOND_US, 70, true, both, 2);
+	assert_int_equal(l.writers, 1); // 300 keeps nothing where it is
+	assert_int_equal(l.writer[0], 90);
+	assert_int_equal(l.lane[0].bound, 40);
+	claim_beside(&l, SECOND_US + 1, 80, true, later, 1);
+	assert_int_equal(l.lane[0].bound, 50);
+	claim_beside(&l, SECOND_US + 2, 90, true, later, 1);
+	assert_int_equal(l.lane[0].bound, 80);
+	lanes_plan(&l, SECOND_US + 3, &plan);
+	assert_int_equal(plan.writers, 1);
+	for (int i = 0; i < plan.count; i++) {
+		assert_int_equal(plan.bound[i], plan.lane[i] == 0 ? 80 : LANES_FROM_START);
+		assert_int_equal(plan.low[i], plan.lane[i] == 0 ? 40 : LANES_FROM_START);
+	}
+	// A claim is open when another one finds that it has ended.
+	lanes_granted(&l, &plan, 1);
+	lanes_row(&l, 0, 95);
+	claim_beside(&l, SECOND_US + 4, 0, false, NULL, 0);
+	lanes_release(&l, 1, CLAIM_COMMITTED, PER_LANE, (struct horizon){ 400, 400, plan.epoch });
+	assert_int_equal(l.lane[0].bound, 40);
+	assert_int_equal(l.writers, 0);
+	assert_int_equal(l.patience_us, 2 * SECOND_US);
+}
+
+static void too_many_writers_hold_it(void **state)
+{
+	int64_t open[WRITERS_MAX + 1];
+	struct lanes l = fresh();
+
+	(void)state;
+	for (int i = 0; i <= WRITERS_MAX; i++)
+		open[i] = 90 + i;
+	claim_beside(&l, 0, 50, true, open, WRITERS_MAX + 1);
+	claim_beside(&l, SECOND_US, 0, true, open, WRITERS_MAX + 1);
+	assert_int_equal(l.writers, 0);
+	claim_beside(&l, SECOND_US, 0, true, open, WRITERS_MAX);
+	assert_int_equal(l.writers, WRITERS_MAX);
+	lanes_forget_bounds(&l);
+	assert_int_equal(l.writers, 0);
 }
 
 int main(void)
@@ -304,6 +374,8 @@ int main(void)
 		cmocka_unit_test(a_lane_that_is_held_is_not_swept_alone),
 		cmocka_unit_test(forgotten_bounds_stay_forgotten),
 		cmocka_unit_test(a_bound_waits_for_open_transactions),
+		cmocka_unit_test(a_writer_that_stays_open_holds_no_bound),
+		cmocka_unit_test(too_many_writers_hold_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,6 +74,45 @@ static bool has_work(const struct world *w, int lane, int64_t bound)
 	return false;
 }
 
+static bool is_open(const struct world *w, int64_t xid)
+{
+	for (int n = 0; n < w->rows; n++) {
+		if (!w->row[n].visible && w->row[n].xid == xid)
+			return true;
+	}
+	return false;
+}
+
+static bool all_open(const struct world *w, const struct lane_plan *plan)
+{
+	for (int i = 0; i < plan->writers; i++) {
+		if (!is_open(w, plan->writer[i]))
+			return false;
+	}
+	return true;
+}
+
+// The transactions that are open beside the writers of the plan; ids and xids grow together here.
+static int open_beside(const struct world *w, const struct lane_plan *plan, int64_t open[WRITERS_MAX + 1])
+{
+	int count = 0;
+
+	for (int n = 0; n < w->rows && count <= WRITERS_MAX; n++) {
+		bool is_writer = false;
+
+		for (int i = 0; i < plan->writers; i++)
+			is_writer = is_writer || plan->writer[i] == w->row[n].xid;
+		if (!w->row[n].visible && !is_writer)
+			open[count++] = w->row[n].xid;
+	}
+	return count;
+}
+
+static int64_t bound_now(const struct world *w, const struct lane_plan *plan, int i)
+{
+	return all_open(w, plan) ? plan->bound[i] : plan->low[i];
+}
+
 static void plan(struct world *w, int number)
 {
 	struct model_worker *me = &w->worker[number];
@@ -100,23 +139,12 @@ static void plan(struct world *w, int number)
 	for (int n = 0; n < w->rows; n++) {
 		for (int i = 0; i < me->plan.count; i++)
 			assert_false(w->row[n].known[number / WORKERS] &&
-				     w->row[n].lane == me->plan.lane[i] && n + 1 <= me->plan.bound[i]);
+				     w->row[n].lane == me->plan.lane[i] &&
+				     n + 1 <= bound_now(w, &me->plan, i));
 	}
 	me->state = PLANNED;
 	me->taken = 0;
 	me->per_lane = rng_between(&w->rng, 1, 4);
-}
-
-// The oldest transaction that is still open.
-static int64_t oldest_open(const struct world *w)
-{
-	int64_t xmin = w->next_xid;
-
-	for (int n = 0; n < w->rows; n++) {
-		if (!w->row[n].visible && w->row[n].xid < xmin)
-			xmin = w->row[n].xid;
-	}
-	return xmin;
 }
 
 static void claim_lane(struct world *w, int number, int lane, int64_t bound)
@@ -139,26 +167,34 @@ static void claim_lane(struct world *w, int number, int lane, int64_t bound)
 	}
 }
 
+// The snapshot of the lanes, a moment before that of the rows: in between somebody may commit.
 static void grant(struct world *w, int number, int64_t most_lanes)
 {
 	struct model_worker *me = &w->worker[number];
+	struct lanes *l = &w->lanes[number / WORKERS];
+	int64_t open[WRITERS_MAX + 1];
+	int count = open_beside(w, &me->plan, open);
 
 	for (int i = 0; i < me->plan.count && most_lanes > 0; i++) {
 		int lane = me->plan.lane[i];
 
-		if (w->lane_holder[lane] >= 0 || !has_work(w, lane, me->plan.bound[i]))
+		if (w->lane_holder[lane] >= 0 || !has_work(w, lane, bound_now(w, &me->plan, i)))
 			continue;
 		w->lane_holder[lane] = number;
 		me->taken |= 1u << lane;
 		most_lanes--;
 	}
-	lanes_granted(&w->lanes[number / WORKERS], &me->plan, me->taken);
-	me->horizon = (struct horizon){ oldest_open(w), w->next_xid };
+	lanes_granted(l, &me->plan, me->taken);
+	me->horizon = (struct horizon){ count > 0 ? open[0] : w->next_xid, 0, me->plan.epoch };
+	lanes_met(l, &me->plan, all_open(w, &me->plan), open, count);
+	if (!w->quiet && w->rows > 0 && chance(w, 30))
+		w->row[rng_between(&w->rng, 0, w->rows - 1)].visible = true;
+	me->horizon.xmax = w->next_xid;
 	me->broken = false;
 	for (int i = 0; i < me->plan.count; i++) {
 		me->broken = me->broken || (!w->quiet && chance(w, 1));
 		if (!me->broken && me->taken & 1u << me->plan.lane[i])
-			claim_lane(w, number, me->plan.lane[i], me->plan.bound[i]);
+			claim_lane(w, number, me->plan.lane[i], bound_now(w, &me->plan, i));
 	}
 	me->state = CLAIMED;
 }
