@@ -26,18 +26,18 @@ static const struct {
 	{ "25001", PG_RECONNECT },
 	{ "26000", PG_RECONNECT },
 	{ "42P05", PG_RECONNECT }, // its class says: fix it
-	{ "40001", PG_REPEAT }, // serialization
-	{ "40P01", PG_REPEAT }, // deadlock
-	{ "55P03", PG_REPEAT }, // lock_timeout
-	{ "57014", PG_REPEAT }, // statement_timeout; its class is 57, not 57P
-	{ "53100", PG_PAUSE },  // disk full
-	{ "53200", PG_PAUSE },  // out of memory
-	{ "53300", PG_PAUSE },  // too many connections
-	{ "58030", PG_PAUSE },  // I/O error
-	{ "42P01", PG_FIX },    // no such table
-	{ "42703", PG_FIX },    // no such column
-	{ "42501", PG_FIX },    // no privilege
-	{ "42601", PG_FIX },    // syntax
+	{ "40001", PG_REPEAT },    // serialization
+	{ "40P01", PG_REPEAT },    // deadlock
+	{ "55P03", PG_REPEAT },    // lock_timeout
+	{ "57014", PG_REPEAT },    // statement_timeout; its class is 57, not 57P
+	{ "53100", PG_PAUSE },     // disk full
+	{ "53200", PG_PAUSE },     // out of memory
+	{ "53300", PG_PAUSE },     // too many connections
+	{ "58030", PG_PAUSE },     // I/O error
+	{ "42P01", PG_FIX },       // no such table
+	{ "42703", PG_FIX },       // no such column
+	{ "42501", PG_FIX },       // no privilege
+	{ "42601", PG_FIX },       // syntax
 	{ "3D000", PG_FIX },
 	{ "3F000", PG_FIX },
 	{ "28P01", PG_FIX }, // wrong password
