@@ -39,16 +39,18 @@ struct lane {
 
 struct lanes {
 	struct lane lane[LANES];
-	// Transactions that are open for long, all at the same time; another set is another epoch.
-	int64_t writer[WRITERS_MAX];
-	int writers, epoch;
-	int64_t patience_us; // after so long a transaction counts as one; grows with each one that ended soon
+	int64_t writer[WRITERS_MAX]; // transactions that are open for long
+	int writers;
+	int epoch;           // another one begins when a writer has ended
+	int64_t known_us;    // since when there are any
+	int64_t patience_us; // after so long a transaction counts as one; longer where they end soon
 	int64_t now_us;      // of the last plan
 	int first;           // rotates, so that no lane is always served last
 	int64_t sweep_at_us; // a sweep is affordable from then on
 	int64_t sweep_least_us;
-	bool alone;      // a sweep of all lanes at once would hold them for too long: it is of one
-	int swept_alone; // lanes, in this round of such sweeps
+	bool alone;       // a sweep of all lanes at once would hold them for too long: it is of one
+	uint32_t swept;   // the lanes, a bit each, that had theirs in this round of such sweeps
+	int64_t round_us; // what they took together
 };
 
 // What one claim may take; filled by lanes_plan.
@@ -67,8 +69,8 @@ struct lane_plan {
 
 void lanes_init(struct lanes *l, int64_t sweep_least_us);
 int lanes_free_count(const struct lanes *l);
-// Reserves every lane that no worker of this process holds, as candidates for one claim; one of them for a sweep alone. There is at
-// least one. now in microseconds.
+// Reserves every lane that no worker of this process holds, as candidates for one claim; one of them for a sweep alone. now in
+// microseconds.
 void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan);
 // All lanes, each from its start: what such a claim does not find is not there, or somebody has it locked.
 bool lanes_plan_is_whole(const struct lane_plan *plan);
@@ -79,11 +81,11 @@ bool lanes_sweep_due(const struct lanes *l, int64_t now_us);
 void lanes_granted(struct lanes *l, const struct lane_plan *plan, uint32_t taken);
 void lanes_row(struct lanes *l, int32_t lane, int64_t id); // a row of the open claim
 void lanes_returned(struct lanes *l, int32_t lane);        // some row of the open claim stays pending
-// Before the claim's snapshot: are all writers of the plan still open? And which others are, the oldest ones first?
-void lanes_met(struct lanes *l, const struct lane_plan *plan, bool all_open, const int64_t *open,
-	       int open_count);
+// Before the claim's snapshot: which writers of the plan are still open? And which others are, the oldest ones first?
+void lanes_met(struct lanes *l, const struct lane_plan *plan, const int64_t *writer, int writers,
+	       const int64_t *other, int others);
 // Transaction ids around a claim: those below xmin, and no writers, had ended before its snapshot (a little earlier is fine), those
-// from xmax on had not begun at it. 0 = not known.
+// from xmax on had not begun to write at it. 0 = not known.
 struct horizon {
 	int64_t xmin, xmax;
 	int epoch; // of the plan
@@ -97,7 +99,8 @@ enum claim_end {
 // per_lane = the claim's LIMIT per lane.
 void lanes_release(struct lanes *l, uint32_t taken, enum claim_end end, int64_t per_lane,
 		   struct horizon horizon);
-// How long a sweep took to look from the start: the next one is due after 19 times that (5% of the time). alone: as planned.
+// How long a sweep took to look from the start: the next one is due after 19 times that (5% of the time),
+// or half a minute at most, however long a lane takes: others are claimed meanwhile. alone: as planned.
 void lanes_swept(struct lanes *l, bool alone, int64_t now_us, int64_t took_us);
 void lanes_forget_bounds(struct lanes *l); // the next claim looks from the start
 

@@ -67,9 +67,9 @@ struct lanes_taken {
 	int64_t drawn;    // the highest id that the table ever drew, 0 = not known
 	int64_t xmin;     // see struct horizon
 	int64_t per_lane; // who gave so many rows may have more
-	bool all_open;    // see lanes_met
-	int64_t open[WRITERS_MAX + 1];
-	int open_count;
+	// See lanes_met.
+	int64_t writer[WRITERS_MAX], other[WRITERS_MAX + 1];
+	int writers, others;
 };
 void outbox_read_lanes(const struct pg_result *res, int row, struct lanes_taken *ret);
 void outbox_read_row(const struct outbox *o, const struct pg_result *res, int row, struct row *ret_row,

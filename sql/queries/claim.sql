@@ -1,12 +1,13 @@
 -- The rows of the lanes that were taken, each lane in id order. The index gives the order, so that the mapping is only evaluated for the rows that are claimed. The last but one column says whether any refused row of a known document exists
 -- (then delivered keys settle older ones); its ORDER BY makes the planner take the index of refused rows, with or without
 -- statistics, and those without a document lie at its end, where the condition stops. The next column
--- is the end of the claim's snapshot: what it did not see belongs to transactions before that or after. The last two are behind.sql.
+-- is above every transaction that had begun to write at the claim's snapshot: FOR UPDATE gave the claim this number after it. (The
+-- snapshot's own xmax is not: who is open may have a higher number.) The last two are behind.sql.
 SELECT c.*,
        coalesce((SELECT true FROM {table} p WHERE p.processed = false AND p.error IS NOT NULL
                  AND hashtextextended(p.error->>'id', 0) IS NOT NULL
                  ORDER BY hashtextextended(p.error->>'id', 0) LIMIT 1), false),
-       (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint),
+       (SELECT pg_current_xact_id()::text::bigint),
        b.id, b.wait_ms
 FROM ({writers}) AS writers,
      LATERAL (SELECT plan.lane, CASE WHEN writers.open THEN plan.high ELSE plan.low END AS bound

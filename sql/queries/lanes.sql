@@ -6,16 +6,16 @@
 -- writers $4 are open, else from what was left behind because of them ($2): the relay learns which, and who else is open.
 SELECT set_config('outboxd.lanes', got.lanes::text, true),
        CASE WHEN $7::oid <> 0 THEN pg_sequence_last_value($7::oid::regclass) END,
-       coalesce(others.numbers[1], pg_snapshot_xmax(pg_current_snapshot())::text::bigint),
+       coalesce(who.others[1], pg_snapshot_xmax(pg_current_snapshot())::text::bigint),
        set_config('outboxd.per_lane', greatest($8::bigint / greatest(cardinality(got.lanes), 1), 1)::text, true)::bigint,
-       writers.open, others.numbers[1:9]::text
-FROM (SELECT array_agg(number ORDER BY number) AS numbers
-      FROM (SELECT open::text::bigint AS number FROM pg_snapshot_xip(pg_current_snapshot()) AS open) AS all_open
-      WHERE number <> ALL ($4::bigint[])) AS others,
-     ({writers}) AS writers,
+       set_config('outboxd.all_open', who.all_open::text, true), who.writers::text, who.others[1:9]::text
+FROM (SELECT *, coalesce(cardinality(writers), 0) = cardinality($4::bigint[]) AS all_open
+      FROM (SELECT array_agg(number) FILTER (WHERE number = ANY ($4::bigint[])) AS writers,
+                   array_agg(number ORDER BY number) FILTER (WHERE number <> ALL ($4::bigint[])) AS others
+            FROM (SELECT xid::text::bigint AS number FROM pg_snapshot_xip(pg_current_snapshot()) AS xid) AS everyone) AS open) AS who,
      LATERAL (SELECT coalesce(array_agg(lane), '{}') AS lanes FROM (
 	SELECT want.lane
-	FROM (SELECT plan.lane, CASE WHEN writers.open THEN plan.high ELSE plan.low END AS bound
+	FROM (SELECT plan.lane, CASE WHEN who.all_open THEN plan.high ELSE plan.low END AS bound
 	      FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS plan(lane, low, high)) AS want
 	WHERE CASE WHEN {unheld} AND EXISTS (
 		SELECT FROM {table} o

@@ -6,7 +6,10 @@
 
 // A sweep may use one part in 20 of the time.
 #define SWEEP_PAUSE_FACTOR 19
-#define SWEEP_PAUSE_MAX_US (10 * 60 * INT64_C(1000000))
+#define ALL_LANES ((1u << LANES) - 1)
+// After one of all lanes the next is shorter, alone, or it only met a machine that stood still.
+#define SWEEP_PAUSE_MAX_US (10 * 1000 * 1000)
+#define ALONE_PAUSE_MAX_US (30 * 1000 * 1000)
 // A sweep of all lanes that takes longer makes each of the next ones one of a lane alone.
 #define SWEEP_TOGETHER_US (200 * 1000)
 // Each writer that ends has the claims look at all that was passed over because of it: those that end soon are not worth it.
@@ -49,34 +52,40 @@ static void reserve(struct lanes *l, int number, struct lane_plan *plan)
 	plan->count++;
 }
 
-// The next one that is free: one that a claim holds just then has its turn in the next round.
-static void plan_alone(struct lanes *l, int64_t now_us, struct lane_plan *plan)
+// The first free lane that had no sweep in this round; -1 = claims hold those that are left.
+static int next_alone(const struct lanes *l)
 {
-	while (plan->count == 0) {
-		int number = l->swept_alone % LANES;
-
-		l->swept_alone++;
-		if (!l->lane[number].held)
-			reserve(l, number, plan);
+	for (int i = 0; i < LANES; i++) {
+		if (!l->lane[i].held && !(l->swept & 1u << i))
+			return i;
 	}
-	plan->round = l->swept_alone >= LANES;
-	l->swept_alone %= LANES;
-	l->sweep_at_us = now_us + SWEEP_PAUSE_MAX_US; // until lanes_swept: not two at a time
+	return -1;
+}
+
+static void plan_alone(struct lanes *l, int number, int64_t now_us, struct lane_plan *plan)
+{
+	reserve(l, number, plan);
+	l->swept |= 1u << number;
+	plan->round = l->swept == ALL_LANES;
+	l->sweep_at_us = now_us + ALONE_PAUSE_MAX_US; // until lanes_swept: not two at a time
 }
 
 void lanes_plan(struct lanes *l, int64_t now_us, struct lane_plan *ret_plan)
 {
+	bool due = lanes_sweep_due(l, now_us);
+	int alone = due && l->alone ? next_alone(l) : -1;
+
 	*ret_plan = (struct lane_plan){
-		.sweep = lanes_sweep_due(l, now_us),
+		.sweep = due && (!l->alone || alone >= 0),
+		.alone = alone >= 0,
 		.started_us = now_us,
 		.writers = l->writers,
 		.epoch = l->epoch,
 	};
 	memcpy(ret_plan->writer, l->writer, sizeof(l->writer));
 	l->now_us = now_us;
-	ret_plan->alone = ret_plan->sweep && l->alone;
 	if (ret_plan->alone) {
-		plan_alone(l, now_us, ret_plan);
+		plan_alone(l, alone, now_us, ret_plan);
 		return;
 	}
 	for (int i = 0; i < LANES; i++) {
@@ -140,8 +149,6 @@ static bool is_waiting(const struct lane *lane)
 // What is below may be of a writer: it is looked at when that one has ended.
 static void move_on(struct lanes *l, struct lane *lane)
 {
-	if (l->writers == 0)
-		l->patience_us = PATIENCE_LEAST_US;
 	if (l->writers > 0 && !lane->has_low) {
 		lane->low = lane->bound;
 		lane->has_low = true;
@@ -195,28 +202,55 @@ void lanes_release(struct lanes *l, uint32_t taken, enum claim_end end, int64_t 
 	}
 }
 
-static void forget_writers(struct lanes *l)
+static bool is_among(int64_t xid, const int64_t *list, int count)
 {
-	l->writers = 0;
-	l->epoch++;
+	for (int i = 0; i < count; i++) {
+		if (list[i] == xid)
+			return true;
+	}
+	return false;
 }
 
-// Some writer has ended: what it left is looked for, and the end of an open claim must not move a bound over it.
+// Those of the plan that are not open any more; another look may have added some meanwhile.
+static void drop_ended(struct lanes *l, const struct lane_plan *plan, const int64_t *open, int count)
+{
+	int kept = 0;
+
+	for (int i = 0; i < l->writers; i++) {
+		bool asked = is_among(l->writer[i], plan->writer, plan->writers);
+
+		if (!asked || is_among(l->writer[i], open, count))
+			l->writer[kept++] = l->writer[i];
+	}
+	l->writers = kept;
+}
+
+// A writer has ended. What it left is looked for: one claim from where the bound was, and it is back again, over what the writers
+// that are still open can have left. The end of a claim that is open now must not move it before that (epoch).
 static void go_back(struct lanes *l)
 {
+	bool soon = l->now_us - l->known_us < 8 * l->patience_us;
+
 	for (int i = 0; i < LANES; i++) {
 		struct lane *lane = &l->lane[i];
 
 		if (!lane->has_low)
 			continue;
+		lane->seen = lane->bound;
+		lane->seen_xmax = 0;
+		lane->seen_us = l->now_us;
 		lane->bound = lane->low;
 		if (lane->from > lane->low)
 			lane->from = lane->low;
-		lane->seen = LANES_FROM_START;
 		lane->has_low = false;
 	}
-	l->patience_us = 2 * l->patience_us < PATIENCE_MOST_US ? 2 * l->patience_us : PATIENCE_MOST_US;
-	forget_writers(l);
+	l->epoch++;
+	l->known_us = l->now_us;
+	l->patience_us = soon ? 2 * l->patience_us : l->patience_us / 2;
+	if (l->patience_us < PATIENCE_LEAST_US)
+		l->patience_us = PATIENCE_LEAST_US;
+	if (l->patience_us > PATIENCE_MOST_US)
+		l->patience_us = PATIENCE_MOST_US;
 }
 
 // The transactions before this one keep some bound where it is for too long. INT64_MIN = none do.
@@ -234,35 +268,53 @@ static int64_t blocked_until(const struct lanes *l)
 	return until;
 }
 
-void lanes_met(struct lanes *l, const struct lane_plan *plan, bool all_open, const int64_t *open,
-	       int open_count)
+void lanes_met(struct lanes *l, const struct lane_plan *plan, const int64_t *writer, int writers,
+	       const int64_t *other, int others)
 {
 	int64_t until = blocked_until(l);
-	int more = 0;
+	int blocking = 0;
 
-	if (!all_open && l->writers > 0)
+	if (plan->epoch != l->epoch)
+		return; // it asked for writers of before
+	if (writers < plan->writers) {
+		drop_ended(l, plan, writer, writers);
 		go_back(l);
-	if (!all_open || plan->epoch != l->epoch)
 		return;
-	while (more < open_count && open[more] < until)
-		more++;
-	if (more == 0 || l->writers + more > WRITERS_MAX)
+	}
+	while (blocking < others && other[blocking] < until)
+		blocking++;
+	if (l->writers + blocking > WRITERS_MAX)
 		return;
-	memcpy(&l->writer[l->writers], open, (size_t)more * sizeof(*open));
-	l->writers += more;
-	l->epoch++;
+	if (l->writers == 0)
+		l->known_us = l->now_us;
+	// That there are more of them makes no claim under way wrong: it goes by fewer, and is only stricter.
+	for (int i = 0; i < blocking; i++) {
+		if (!is_among(other[i], l->writer, l->writers))
+			l->writer[l->writers++] = other[i];
+	}
 }
 
 void lanes_swept(struct lanes *l, bool alone, int64_t now_us, int64_t took_us)
 {
-	int64_t pause = took_us * SWEEP_PAUSE_FACTOR;
+	int64_t pause = took_us * SWEEP_PAUSE_FACTOR, most = alone ? ALONE_PAUSE_MAX_US : SWEEP_PAUSE_MAX_US;
 
-	if (pause > SWEEP_PAUSE_MAX_US)
-		pause = SWEEP_PAUSE_MAX_US;
+	if (pause > most)
+		pause = most;
 	if (pause < l->sweep_least_us)
 		pause = l->sweep_least_us;
 	l->sweep_at_us = now_us + pause;
-	l->alone = took_us > (alone ? SWEEP_TOGETHER_US / LANES : SWEEP_TOGETHER_US);
+	if (!alone) {
+		l->alone = took_us > SWEEP_TOGETHER_US;
+		l->swept = 0;
+		l->round_us = 0;
+		return;
+	}
+	l->round_us += took_us;
+	if (l->swept != ALL_LANES)
+		return;
+	l->alone = l->round_us > SWEEP_TOGETHER_US;
+	l->swept = 0;
+	l->round_us = 0;
 }
 
 void lanes_forget_bounds(struct lanes *l)
@@ -272,5 +324,6 @@ void lanes_forget_bounds(struct lanes *l)
 		l->lane[i].returned = true; // or the end of an open claim would set the bound again
 		l->lane[i].has_low = false;
 	}
-	forget_writers(l);
+	l->writers = 0;
+	l->epoch++;
 }

@@ -185,7 +185,7 @@ struct claim_params {
 	struct param settings[1];
 	struct param lanes[8];
 	struct param rows[6];
-	struct param sieve[4];
+	struct param sieve[5];
 };
 
 static void fill_claim(struct outbox *o, const struct claim *claim, struct claim_params *p)
@@ -214,7 +214,7 @@ static void fill_claim(struct outbox *o, const struct claim *claim, struct claim
 	p->settings[0] = param_text(p->patience);
 	p->lanes[0] = p->rows[0] = p->sieve[0] = param_binary(&o->lane_numbers);
 	p->lanes[1] = p->rows[1] = p->sieve[1] = param_binary(&o->lows);
-	p->lanes[2] = p->rows[2] = param_binary(&o->bounds);
+	p->lanes[2] = p->rows[2] = p->sieve[4] = param_binary(&o->bounds);
 	p->lanes[3] = p->rows[3] = param_binary(&o->writers);
 	p->lanes[4] = p->rows[4] = p->sieve[2] = param_binary(&o->upto);
 	p->lanes[5] = param_binary(&o->wanted);
@@ -279,11 +279,11 @@ void outbox_read_lanes(const struct pg_result *res, int row, struct lanes_taken 
 		.drawn = value_get_int(res, row, 1),
 		.xmin = value_get_int(res, row, 2),
 		.per_lane = value_get_int(res, row, 3),
-		.all_open = value_get_bool(res, row, 4),
 	};
 	for (int i = 0; i < count; i++)
 		ret->lanes |= lane[i] < LANES ? 1u << lane[i] : 0;
-	ret->open_count = read_numbers(value_get_text(res, row, 5), ret->open, (int)array_len(ret->open));
+	ret->writers = read_numbers(value_get_text(res, row, 5), ret->writer, WRITERS_MAX);
+	ret->others = read_numbers(value_get_text(res, row, 6), ret->other, WRITERS_MAX + 1);
 }
 
 void outbox_read_row(const struct outbox *o, const struct pg_result *res, int row, struct row *ret_row,

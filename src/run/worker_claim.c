@@ -97,7 +97,7 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 	w->per_lane = taken.per_lane;
 	w->granted = true;
 	lanes_granted(&w->relay->lanes, &w->plan, taken.lanes);
-	lanes_met(&w->relay->lanes, &w->plan, taken.all_open, taken.open, taken.open_count);
+	lanes_met(&w->relay->lanes, &w->plan, taken.writer, taken.writers, taken.other, taken.others);
 	// The claim statement walks the same way once more.
 	if (w->plan.sweep)
 		lanes_swept(&w->relay->lanes, w->plan.alone, clock_boot_us(),
@@ -338,8 +338,9 @@ void worker_claim_ended(struct worker *w, bool committed)
 		r->looking = NULL;
 	if (!w->granted) {
 		lanes_granted(&r->lanes, &w->plan, 0);
-		if (w->plan.alone)
-			lanes_swept(&r->lanes, true, clock_boot_us(), clock_boot_us() - w->plan.started_us);
+		if (w->plan.sweep)
+			lanes_swept(&r->lanes, w->plan.alone, clock_boot_us(),
+				    clock_boot_us() - w->plan.started_us);
 	}
 	for (size_t i = 0; i < batch_count(w->batch) && committed; i++) {
 		if (batch_entry(w->batch, i)->fate == FATE_RETURNED)
@@ -363,7 +364,7 @@ void worker_claim_ended(struct worker *w, bool committed)
 		adapt(w);
 	else if (w->rows > 0)
 		pace_wake(&r->pace); // there may be more in its lane
-	if (w->lanes)
+	if (w->lanes || w->plan.alone)
 		pace_released(&r->pace); // what a look left out because of us may be waiting
 	if (r->once && w->rows == 0 && w->plan.count == LANES && conn_is_up(w->conn))
 		r->maybe_done = true;

@@ -165,8 +165,8 @@ static void a_sweep_takes_a_twentieth_of_the_time(void **state)
 		{ 1000, LEAST_US },
 		{ 100000, 1900000 },
 		{ 500000, 19 * SECOND_US / 2 },
-		{ 20 * SECOND_US, 380 * SECOND_US },
-		{ 3600 * SECOND_US, 600 * SECOND_US },
+		{ SECOND_US, 10 * SECOND_US }, // the next one is shorter
+		{ 3600 * SECOND_US, 10 * SECOND_US },
 	};
 
 	(void)state;
@@ -208,16 +208,19 @@ static void a_long_sweep_is_of_one_lane_after_another(void **state)
 		lanes_swept(&l, true, now_us + SECOND_US, SECOND_US / LANES);
 	}
 	assert_int_equal(swept, ALL);
-	// Short ones are of all lanes again.
-	lanes_plan(&l, l.sweep_at_us, &sweep);
-	lanes_granted(&l, &sweep, 0);
-	lanes_swept(&l, true, now_us, 1000);
+	// A lane alone says nothing: only after a round of short ones are they of all lanes again.
+	for (int i = 0; i < LANES; i++) {
+		lanes_plan(&l, l.sweep_at_us, &sweep);
+		assert_true(sweep.alone);
+		lanes_granted(&l, &sweep, 0);
+		lanes_swept(&l, true, l.now_us, 1000);
+	}
 	lanes_plan(&l, l.sweep_at_us, &sweep);
 	assert_true(sweep.sweep && !sweep.alone);
 	assert_int_equal(sweep.count, LANES);
 }
 
-static void a_lane_that_is_held_is_not_swept_alone(void **state)
+static void a_lane_that_is_held_has_its_sweep_later(void **state)
 {
 	struct lanes l = fresh();
 	struct lane_plan plan;
@@ -227,8 +230,19 @@ static void a_lane_that_is_held_is_not_swept_alone(void **state)
 	for (int i = 0; i < LANES; i++)
 		l.lane[i].held = i != 7;
 	lanes_plan(&l, l.sweep_at_us, &plan);
+	assert_true(plan.alone && !plan.round);
 	assert_int_equal(plan.count, 1);
 	assert_int_equal(plan.lane[0], 7);
+	lanes_granted(&l, &plan, 0);
+	lanes_swept(&l, true, 0, SECOND_US);
+	// It had its sweep: a claim, and none of nobody.
+	lanes_plan(&l, l.sweep_at_us, &plan);
+	assert_false(plan.sweep);
+	assert_int_equal(plan.count, 1);
+	// All lanes are held.
+	lanes_plan(&l, l.sweep_at_us, &plan);
+	assert_false(plan.sweep);
+	assert_int_equal(plan.count, 0);
 }
 
 static void forgotten_bounds_stay_forgotten(void **state)
@@ -292,57 +306,92 @@ static void a_bound_waits_for_open_transactions(void **state)
 	assert_int_equal(l.lane[0].bound, 70);
 }
 
-// One claim that finds a row of lane 0, or none; open = who is, beside the writers of its plan.
-static void claim_beside(struct lanes *l, int64_t now_us, int64_t id, bool all_open, const int64_t *open,
-			 int count)
+// One claim that finds a row of lane 0, or none. open = whoever is; the writers of its plan are not among the others.
+static void claim_beside(struct lanes *l, int64_t now_us, int64_t id, const int64_t *open, int count)
 {
-	struct horizon h = { count > 0 ? open[0] : 200, 200, 0 };
+	int64_t writer[WRITERS_MAX], other[WRITERS_MAX + 1];
+	int writers = 0, others = 0;
 	struct lane_plan plan;
 
 	l->sweep_at_us = INT64_MAX;
 	lanes_plan(l, now_us, &plan);
-	h.epoch = plan.epoch;
+	for (int i = 0; i < count; i++) {
+		bool is_writer = false;
+
+		for (int n = 0; n < plan.writers; n++)
+			is_writer = is_writer || plan.writer[n] == open[i];
+		if (is_writer)
+			writer[writers++] = open[i];
+		else
+			other[others++] = open[i];
+	}
 	lanes_granted(l, &plan, 1);
-	lanes_met(l, &plan, all_open, open, count);
+	lanes_met(l, &plan, writer, writers, other, others);
 	if (id)
 		lanes_row(l, 0, id);
-	lanes_release(l, 1, CLAIM_COMMITTED, PER_LANE, h);
+	lanes_release(l, 1, CLAIM_COMMITTED, PER_LANE,
+		      (struct horizon){ others > 0 ? other[0] : 400, 400, plan.epoch });
 }
 
 // Nor does it hide anything: what it left is looked for when it has ended.
 static void a_writer_that_stays_open_holds_no_bound(void **state)
 {
-	static const int64_t both[] = { 90, 300 }, later[] = { 300 };
+	static const int64_t open[] = { 90, 95, 500 };
 	struct lanes l = fresh();
 	struct lane_plan plan;
+	int64_t now = SECOND_US;
 
 	(void)state;
 	l.lane[0].bound = 40;
-	claim_beside(&l, 0, 50, true, both, 2);
-	claim_beside(&l, SECOND_US - 1, 60, true, both, 2);
+	claim_beside(&l, 0, 50, open, 3);
+	claim_beside(&l, now - 1, 60, open, 3);
 	assert_int_equal(l.writers, 0); // not for long yet
-	claim_beside(&l, SECOND_US, 70, true, both, 2);
-	assert_int_equal(l.writers, 1); // 300 keeps nothing where it is
-	assert_int_equal(l.writer[0], 90);
+	claim_beside(&l, now, 70, open, 3);
+	assert_int_equal(l.writers, 2); // 500 keeps nothing where it is
 	assert_int_equal(l.lane[0].bound, 40);
-	claim_beside(&l, SECOND_US + 1, 80, true, later, 1);
+	claim_beside(&l, now + 1, 80, open, 3);
 	assert_int_equal(l.lane[0].bound, 50);
-	claim_beside(&l, SECOND_US + 2, 90, true, later, 1);
+	claim_beside(&l, now + 2, 90, open, 3);
 	assert_int_equal(l.lane[0].bound, 80);
-	lanes_plan(&l, SECOND_US + 3, &plan);
-	assert_int_equal(plan.writers, 1);
+	lanes_plan(&l, now + 3, &plan);
+	assert_int_equal(plan.writers, 2);
 	for (int i = 0; i < plan.count; i++) {
 		assert_int_equal(plan.bound[i], plan.lane[i] == 0 ? 80 : LANES_FROM_START);
 		assert_int_equal(plan.low[i], plan.lane[i] == 0 ? 40 : LANES_FROM_START);
 	}
-	// A claim is open when another one finds that it has ended.
-	lanes_granted(&l, &plan, 1);
-	lanes_row(&l, 0, 95);
-	claim_beside(&l, SECOND_US + 4, 0, false, NULL, 0);
-	lanes_release(&l, 1, CLAIM_COMMITTED, PER_LANE, (struct horizon){ 400, 400, plan.epoch });
+	// A claim is open when another one finds that 90 has ended: its end moves nothing.
+	lanes_granted(&l, &plan, 0);
+	claim_beside(&l, now + 4, 95, open + 1, 2);
 	assert_int_equal(l.lane[0].bound, 40);
-	assert_int_equal(l.writers, 0);
+	assert_int_equal(l.writers, 1);
 	assert_int_equal(l.patience_us, 2 * SECOND_US);
+	// The next one has looked from there, and 95 is still known.
+	claim_beside(&l, now + 5, 97, open + 1, 2);
+	assert_int_equal(l.lane[0].bound, 80);
+	assert_true(l.lane[0].has_low);
+	assert_int_equal(l.lane[0].low, 40);
+	// It was open for long, so the next one is met with less patience.
+	claim_beside(&l, now + 100 * SECOND_US, 0, open + 2, 1);
+	assert_int_equal(l.writers, 0);
+	assert_int_equal(l.patience_us, SECOND_US);
+	claim_beside(&l, now + 100 * SECOND_US, 0, open + 2, 1);
+	assert_int_equal(l.lane[0].bound, 80);
+	assert_false(l.lane[0].has_low);
+}
+
+static void what_is_asked_late_drops_no_newer_writer(void **state)
+{
+	static const int64_t none[] = { 0 }, newer[] = { 95 };
+	struct lanes l = fresh();
+	struct lane_plan plan;
+
+	(void)state;
+	l.writer[l.writers++] = 90;
+	lanes_plan(&l, 1, &plan);
+	l.writer[l.writers++] = 95; // another look found it meanwhile
+	lanes_met(&l, &plan, none, 0, newer, 1);
+	assert_int_equal(l.writers, 1);
+	assert_int_equal(l.writer[0], 95);
 }
 
 static void too_many_writers_hold_it(void **state)
@@ -353,10 +402,10 @@ static void too_many_writers_hold_it(void **state)
 	(void)state;
 	for (int i = 0; i <= WRITERS_MAX; i++)
 		open[i] = 90 + i;
-	claim_beside(&l, 0, 50, true, open, WRITERS_MAX + 1);
-	claim_beside(&l, SECOND_US, 0, true, open, WRITERS_MAX + 1);
+	claim_beside(&l, 0, 50, open, WRITERS_MAX + 1);
+	claim_beside(&l, SECOND_US, 0, open, WRITERS_MAX + 1);
 	assert_int_equal(l.writers, 0);
-	claim_beside(&l, SECOND_US, 0, true, open, WRITERS_MAX);
+	claim_beside(&l, SECOND_US, 0, open, WRITERS_MAX);
 	assert_int_equal(l.writers, WRITERS_MAX);
 	lanes_forget_bounds(&l);
 	assert_int_equal(l.writers, 0);
@@ -371,10 +420,11 @@ int main(void)
 		cmocka_unit_test(an_empty_claim_leaves_the_bound),
 		cmocka_unit_test(a_sweep_takes_a_twentieth_of_the_time),
 		cmocka_unit_test(a_long_sweep_is_of_one_lane_after_another),
-		cmocka_unit_test(a_lane_that_is_held_is_not_swept_alone),
+		cmocka_unit_test(a_lane_that_is_held_has_its_sweep_later),
 		cmocka_unit_test(forgotten_bounds_stay_forgotten),
 		cmocka_unit_test(a_bound_waits_for_open_transactions),
 		cmocka_unit_test(a_writer_that_stays_open_holds_no_bound),
+		cmocka_unit_test(what_is_asked_late_drops_no_newer_writer),
 		cmocka_unit_test(too_many_writers_hold_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

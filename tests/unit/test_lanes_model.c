@@ -92,17 +92,18 @@ static bool all_open(const struct world *w, const struct lane_plan *plan)
 	return true;
 }
 
-// The transactions that are open beside the writers of the plan; ids and xids grow together here.
-static int open_beside(const struct world *w, const struct lane_plan *plan, int64_t open[WRITERS_MAX + 1])
+// The transactions that are open: writers of the plan, and others. Ids and xids grow together here.
+static int open_ones(const struct world *w, const struct lane_plan *plan, bool writers, int64_t *open,
+		     int most)
 {
 	int count = 0;
 
-	for (int n = 0; n < w->rows && count <= WRITERS_MAX; n++) {
+	for (int n = 0; n < w->rows && count < most; n++) {
 		bool is_writer = false;
 
 		for (int i = 0; i < plan->writers; i++)
 			is_writer = is_writer || plan->writer[i] == w->row[n].xid;
-		if (!w->row[n].visible && !is_writer)
+		if (!w->row[n].visible && is_writer == writers)
 			open[count++] = w->row[n].xid;
 	}
 	return count;
@@ -172,8 +173,9 @@ static void grant(struct world *w, int number, int64_t most_lanes)
 {
 	struct model_worker *me = &w->worker[number];
 	struct lanes *l = &w->lanes[number / WORKERS];
-	int64_t open[WRITERS_MAX + 1];
-	int count = open_beside(w, &me->plan, open);
+	int64_t writer[WRITERS_MAX], other[WRITERS_MAX + 1];
+	int writers = open_ones(w, &me->plan, true, writer, WRITERS_MAX);
+	int others = open_ones(w, &me->plan, false, other, WRITERS_MAX + 1);
 
 	for (int i = 0; i < me->plan.count && most_lanes > 0; i++) {
 		int lane = me->plan.lane[i];
@@ -185,8 +187,8 @@ static void grant(struct world *w, int number, int64_t most_lanes)
 		most_lanes--;
 	}
 	lanes_granted(l, &me->plan, me->taken);
-	me->horizon = (struct horizon){ count > 0 ? open[0] : w->next_xid, 0, me->plan.epoch };
-	lanes_met(l, &me->plan, all_open(w, &me->plan), open, count);
+	me->horizon = (struct horizon){ others > 0 ? other[0] : w->next_xid, 0, me->plan.epoch };
+	lanes_met(l, &me->plan, writer, writers, other, others);
 	if (!w->quiet && w->rows > 0 && chance(w, 30))
 		w->row[rng_between(&w->rng, 0, w->rows - 1)].visible = true;
 	me->horizon.xmax = w->next_xid;
