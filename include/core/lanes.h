@@ -10,9 +10,9 @@
 // present claim's (struct horizon), which then has looked below and found what they left. Those that stay open for long would keep
 // all bounds where they are, and claims would walk over ever more rows: they are known by number (writer). A bound moves on over what
 // only they can have left, and the claim itself sees whether they are still open; if not, it begins where the bound was
-// when they came to be known (low). What else comes back below
-// a bound (retries, requeued rows) is found by a sweep from the start, at a bounded share of the time. Where a sweep takes long, since
-// nothing can be vacuumed, it is of one lane after another, and the others' claims go on meanwhile.
+// when they came to be known (low).
+// What else comes back below a bound (retries, requeued rows) is found by a sweep from the start, at a bounded share of the time. Where
+// a sweep takes long, since nothing can be vacuumed, it is of one lane after another, and the others' claims go on meanwhile.
 #ifndef OUTBOXD_CORE_LANES_H
 #define OUTBOXD_CORE_LANES_H
 
@@ -26,7 +26,7 @@
 struct lane {
 	int64_t bound; // rows at or below are not looked for, except by a sweep
 	int64_t seen; // the bound's next place, LANES_FROM_START = none: the highest id of an earlier claim ...
-	int64_t seen_xmax; // ... whose snapshot ended here
+	int64_t seen_xmax; // ... and above every transaction that had begun to write at its snapshot
 	int64_t seen_us;   // when that was, about
 	int64_t low;       // where to look from once a writer has ended, valid when has_low
 	int64_t from;      // the bound that the open claim started from
