@@ -21,7 +21,7 @@ struct step {
 	const struct param *params; // text and bytes are copied by conn_run
 	int param_count;
 	bool stream; // rows are handed over one by one as they arrive, never collected. Not for the first step
-	bool kept; // parsed and planned once in a session, where that can be: see conn_meet. sql lives as long as c
+	bool kept;   // by name, where conn_meet found that this can be: plans.h. sql lives as long as c
 };
 
 struct script_result {
