@@ -12,8 +12,8 @@ PAIRS = ((13, "7.17.29"), (14, "opensearch-2.19.6"), (15, "9.5.0"), (16, "8.19.0
 
 # Tests in which a server's own behaviour decides. What is not among them needs one pair only.
 NAMES = ("auth", "backfill", "check", "check_secure", "crash", "cut", "dead", "delete_by_query", "delivery", "failover", "init",
-         "mapping", "operator", "outage", "partitioned", "pooler", "postgres_faults", "probe", "refresh", "reindex", "role", "sessions", "stubborn", "tls_elastic",
-         "tls_postgres", "tombstones", "trace", "track", "update", "verdicts", "verdicts_secure", "verify")
+         "mapping", "operator", "outage", "partitioned", "plans", "pooler", "postgres_faults", "probe", "refresh", "reindex", "role", "sessions",
+         "stubborn", "tls_elastic", "tls_postgres", "tombstones", "trace", "track", "update", "verdicts", "verdicts_secure", "verify", "writers")
 QUICK = ("delivery",)
 # Below what is supported: refused with a sentence.
 TOO_OLD = (12, "9.5.0")
