@@ -42,6 +42,8 @@ void value_int8(struct buf *b, int64_t v); // b is cleared first
 // Columns of a result row. A NULL or a value of another width than the type asks for is 0, false or {NULL, 0}.
 bool value_is_null(const struct pg_result *res, int row, int col);
 int64_t value_get_int(const struct pg_result *res, int row, int col); // int2, int4, int8
+// timestamptz, in microseconds since 1970; infinity is 0.
+int64_t value_get_time_us(const struct pg_result *res, int row, int col);
 double value_get_real(const struct pg_result *res, int row, int col); // float8
 bool value_get_bool(const struct pg_result *res, int row, int col);
 // Offset 0 = it is no tid.

@@ -14,7 +14,7 @@ FROM ({writers}) AS writers,
 	      FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS plan(lane, low, high)) AS want
 CROSS JOIN LATERAL (
 	SELECT o.{row}, want.lane, ({id})::bigint AS id, o.attempts::int,
-	       CASE WHEN isfinite(o.created_at) THEN (extract(epoch FROM o.created_at) * 1000000)::bigint END AS created_us,
+	       o.created_at::timestamptz,
 	       ({version})::bigint AS version, ({index})::text AS index, ({document_id})::text AS document_id,
 	       ({operation})::text AS operation, ({routing})::text AS routing, ({pipeline})::text AS pipeline,
 	       ({document})::text AS document, ({trace})::text AS trace, ({refresh})::text AS refresh,

@@ -294,7 +294,7 @@ void outbox_read_row(const struct outbox *o, const struct pg_result *res, int ro
 		.lane = (int32_t)value_get_int(res, row, 1),
 		.id = value_get_int(res, row, 2),
 		.attempts = (int32_t)value_get_int(res, row, 3),
-		.created_us = value_get_int(res, row, 4),
+		.created_us = value_get_time_us(res, row, 4),
 		.has_version = !value_is_null(res, row, 5),
 		.version = value_get_int(res, row, 5),
 		.index = value_get_text(res, row, 6),

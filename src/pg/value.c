@@ -4,6 +4,8 @@
 #include <libpq-fe.h>
 #include <string.h>
 
+#define POSTGRES_EPOCH_US 946684800000000 // 2000-01-01 in microseconds since 1970
+
 static void add_be16(struct buf *b, uint16_t v)
 {
 	const char bytes[2] = { (char)(v >> 8), (char)v };
@@ -101,6 +103,17 @@ int64_t value_get_int(const struct pg_result *res, int row, int col)
 	default:
 		return 0;
 	}
+}
+
+int64_t value_get_time_us(const struct pg_result *res, int row, int col)
+{
+	int64_t since_2000 = value_get_int(res, row, col);
+
+	// Infinity is the greatest number or the least one. What the greatest of times exceed by is lost with it.
+	if (value_is_null(res, row, col) || since_2000 == INT64_MIN ||
+	    since_2000 > INT64_MAX - POSTGRES_EPOCH_US)
+		return 0;
+	return since_2000 + POSTGRES_EPOCH_US;
 }
 
 double value_get_real(const struct pg_result *res, int row, int col)

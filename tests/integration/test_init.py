@@ -61,6 +61,7 @@ def test_makes_the_table_that_the_readme_shows(db: Database, outboxd: OutboxdFac
     assert pending_index(db)[2]
     assert 'table "outbox" is ready' in done.stdout
     assert done.stderr == ""
+    assert "fillfactor='50'" in indexes(db)["outbox_pkey"][0]
     db.execute("INSERT INTO outbox (aggregate_type, aggregate_id, data) VALUES ('products', '1', '{}')")
     assert undelivered(db) == 1
 

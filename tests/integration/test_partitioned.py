@@ -74,6 +74,8 @@ def test_the_table_and_its_first_partitions(db: Database, relay: Callable[..., O
         assert dump(db) == before
     assert db.value("SELECT count(*) FROM pg_index i JOIN pg_inherits p ON p.inhrelid = i.indrelid "
                     "WHERE p.inhparent = 'outbox'::regclass AND i.indisvalid") == 3 * len(FRESH)
+    assert db.value("SELECT count(*) FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_inherits p ON p.inhrelid = i.indrelid "
+                    "WHERE p.inhparent = 'outbox'::regclass AND i.indisprimary AND c.reloptions = '{fillfactor=50}'") == len(FRESH)
 
 
 def test_what_it_prints_makes_the_same(db: Database, postgres: Postgres, outboxd: OutboxdFactory) -> None:

@@ -170,6 +170,31 @@ static void integers_are_read(void **state)
 	}
 }
 
+static void times_are_read(void **state)
+{
+	static const struct {
+		struct bytes bytes;
+		int64_t us;
+	} cases[] = {
+		{ BYTES("\0\0\0\0\0\0\0\0"), 946684800000000 }, // 2000-01-01
+		{ BYTES("\0\3\x03\x44\x1c\x73\x82\x40"), 1794700800123456 },
+		{ BYTES("\xff\xfc\xa2\xfe\xc4\xc8\x20\0"), 0 },    // 1970-01-01
+		{ BYTES("\xff\xfc\xa2\xfe\xc4\xc8\x1f\xff"), -1 }, // before
+		{ BYTES("\x7f\xff\xff\xff\xff\xff\xff\xff"), 0 },  // infinity
+		{ BYTES("\x80\0\0\0\0\0\0\0"), 0 },                // -infinity
+		{ BYTES("\x7f\xff\xff\x5b\xb3\xb2\x9f\xff"), 0 },  // the greatest time, 294276-12-31
+		{ { NULL, 0 }, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		PGresult *res = result_of(cases[i].bytes);
+
+		assert_true(value_get_time_us(res, 0, 0) == cases[i].us);
+		PQclear(res);
+	}
+}
+
 static void what_is_written_is_read(void **state)
 {
 	static const int64_t numbers[] = { 0,     1,         -1,        255,       256,
@@ -258,6 +283,7 @@ int main(void)
 		cmocka_unit_test(an_array_of_300_elements_counts_them),
 		cmocka_unit_test(parameters),
 		cmocka_unit_test(integers_are_read),
+		cmocka_unit_test(times_are_read),
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(other_types_are_read),
 		cmocka_unit_test(text_keeps_its_bytes),
