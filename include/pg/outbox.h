@@ -50,7 +50,7 @@ void outbox_read_inspection(struct outbox *o, int step, const struct pg_result *
 struct claim {
 	const struct lane_plan *plan;
 	int64_t lanes_wanted; // at most so many of the plan's lanes
-	bool crowded;         // others hold most lanes: unheld.sql
+	bool crowded;         // others hold lanes: held.sql
 	bool at_rest;        // no backlog: plans of before will do. Each claim of a backlog is planned for it
 	int64_t rows_wanted; // at most so many
 	int64_t highest;     // no row above this id
@@ -67,6 +67,7 @@ struct lanes_taken {
 	int64_t drawn;    // the highest id that the table ever drew, 0 = not known
 	int64_t xmin;     // see struct horizon
 	int64_t per_lane; // who gave so many rows may have more
+	bool crowded;     // others hold lanes of the plan
 	// See lanes_met.
 	int64_t writer[WRITERS_MAX], other[WRITERS_MAX + 1];
 	int writers, others;

@@ -118,6 +118,7 @@ struct worker {
 	int64_t discarded;
 	bool claiming;      // the lanes of the plan are reserved
 	bool granted;       // the database told which of them we got
+	bool crowded;       // others held some that we wanted
 	bool committed;     // the open transaction ends in a commit
 	bool look;          // after the rollback, inspect the table again
 	bool failed;        // a script of this claim failed

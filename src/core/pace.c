@@ -58,13 +58,12 @@ void pace_swept(struct pace *p)
 	p->sweep_wanted = false;
 }
 
-void pace_claimed(struct pace *p, int64_t now_ms, int64_t rows, bool full)
+void pace_claimed(struct pace *p, int64_t now_ms, int64_t rows, bool full, bool crowded)
 {
-	// There was a backlog, and nothing of it was to be had. (Or it ended just then: what comes next tells.)
-	if (rows == 0)
-		p->crowded = p->crowded || p->hungry;
-	else if (!full)
-		p->crowded = false;
+	p->crowded = crowded && (p->crowded || p->hungry);
+	// Each look in vain costs PostgreSQL as much as two hundred events.
+	if (p->crowded && p->hungry && rows == 0)
+		p->workers = (int)clamp(p->workers - 1, 1, p->limits.workers_max);
 	p->hungry = full;
 	if (rows == 0) {
 		int64_t longer = p->gap_ms ? p->gap_ms * 2 : 1;

@@ -81,12 +81,12 @@ static char **fill_texts(const struct outbox *o, const char *older_sql)
 		&o->mapping,
 		o->updates ? sql_query_behind : "SELECT NULL::bigint AS id, NULL::bigint AS wait_ms", NULL);
 	auto_free char *writers = mapping_expand(&o->mapping, sql_query_writers, NULL);
-	auto_free char *unheld = mapping_expand(&o->mapping, sql_query_unheld, NULL);
+	auto_free char *held = mapping_expand(&o->mapping, sql_query_held, NULL);
 	const struct blank blanks[] = { { "older", older },
 					{ "behind", behind },
 					{ "writers", writers },
-					{ "unheld", "true" },
-					{ "unheld", unheld } };
+					{ "held", "SELECT '{}'::int[] AS lanes" },
+					{ "held", held } };
 
 	for (size_t i = 0; i < array_len(texts); i++)
 		filled[i] = mapping_fill(&o->mapping, texts[i].sql, blanks,
@@ -279,6 +279,7 @@ void outbox_read_lanes(const struct pg_result *res, int row, struct lanes_taken 
 		.drawn = value_get_int(res, row, 1),
 		.xmin = value_get_int(res, row, 2),
 		.per_lane = value_get_int(res, row, 3),
+		.crowded = value_get_bool(res, row, 7),
 	};
 	for (int i = 0; i < count; i++)
 		ret->lanes |= lane[i] < LANES ? 1u << lane[i] : 0;

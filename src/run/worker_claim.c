@@ -14,7 +14,9 @@
 
 static int64_t share_of_lanes(const struct relay *r)
 {
-	return r->pace.hungry ? (LANES + r->pace.workers - 1) / r->pace.workers : LANES;
+	int most = r->pace.limits.workers_max;
+
+	return r->pace.hungry ? (LANES + most - 1) / most : LANES;
 }
 
 static void describe_claim(struct worker *w, int64_t now_ms, struct claim *ret,
@@ -50,8 +52,8 @@ void worker_act_claim(struct worker *w)
 	else if (w->plan.round)
 		pace_swept(&r->pace);
 	w->lanes = 0;
-	w->asked = w->granted = w->full = w->abandoned = w->impatient = w->busy = w->heard = w->accepted_any =
-		w->broken = w->parked = w->sieve = w->failed = w->queries = false;
+	w->asked = w->granted = w->crowded = w->full = w->abandoned = w->impatient = w->busy = w->heard =
+		w->accepted_any = w->broken = w->parked = w->sieve = w->failed = w->queries = false;
 	w->rows = w->bytes = w->replaced = w->discarded = w->unbelieved = w->held = 0;
 	w->read_ms = INT64_MAX;
 	w->horizon = (struct horizon){ 0 };
@@ -96,6 +98,7 @@ static void lanes_known(struct worker *w, const struct pg_result *res, int row)
 	w->horizon.epoch = w->plan.epoch;
 	w->per_lane = taken.per_lane;
 	w->granted = true;
+	w->crowded = taken.crowded;
 	lanes_granted(&w->relay->lanes, &w->plan, taken.lanes);
 	lanes_met(&w->relay->lanes, &w->plan, taken.writer, taken.writers, taken.other, taken.others);
 	// The claim statement walks the same way once more.
@@ -322,9 +325,7 @@ static void adapt(struct worker *w)
 		pace_fewer_rows(&r->pace); // they came too late to be sent in time
 	else
 		pace_filled(&r->pace, w->rows, weight(w), w->full && w->read_ms <= GROW_MS);
-	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full);
-	if (w->failed)
-		r->pace.crowded = false; // if that was the question about locks, it is not asked again
+	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full, w->crowded);
 }
 
 void worker_claim_ended(struct worker *w, bool committed)

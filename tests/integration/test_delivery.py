@@ -71,11 +71,12 @@ def test_nothing_to_do_is_done_at_once(outboxd: OutboxdFactory) -> None:
 
 
 @contextmanager
-def others_hold_all_lanes_but_one(db: Database) -> Iterator[None]:
+def others_hold_lanes(db: Database, first: int) -> Iterator[None]:
+    """This one, and those that follow."""
     with db.connect() as other:
         other.execute("BEGIN")
         other.execute("SELECT pg_advisory_xact_lock(hashtext('outboxd lane ' || 'outbox'::regclass::oid), lane) "
-                      "FROM generate_series(1, 15) AS lane")
+                      "FROM generate_series(%s::int, 15) AS lane", [first])
         yield
 
 
@@ -87,13 +88,32 @@ def test_where_others_hold_most_lanes_a_batch_is_full_as_well(db: Database, elas
     with db.connect() as connection:
         insert_events(connection, 1600, index=index)
 
-    with others_hold_all_lanes_but_one(db):
+    with others_hold_lanes(db, first=1):
         done = relay.run_once(timeout=30)
 
     end = done.logs("drained")[0]
     assert done.exit_code == 75
     assert 60 <= int(end["delivered"]) <= 160, "those of one lane"
     assert int(end["requests"]) == 1, "not the sixteenth of a batch each time"
+
+
+def test_who_has_no_lane_to_take_does_not_look_again_and_again(db: Database, elastic: Elastic, index: str,
+                                                               outboxd: OutboxdFactory) -> None:
+    """A worker has all lanes that there are: each of its batches would send three others to look for more."""
+    elastic.create_index(index, MAPPINGS)
+    relay = outboxd(relay_batch_rows=20, relay_once_timeout="3s")
+    assert relay.run("init").exit_code == 0
+    with db.connect() as connection:
+        insert_events(connection, 8000, index=index)
+    rollbacks = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+    before = db.value(rollbacks)
+
+    with others_hold_lanes(db, first=4):
+        done = relay.run_once(timeout=30)
+
+    requests = int(done.logs("drained")[0]["requests"])
+    assert done.exit_code == 75 and requests >= 50
+    assert db.value(rollbacks) - before <= requests / 2
 
 
 def test_who_gets_nothing_of_a_backlog_leaves_out_the_lanes_of_others(db: Database, elastic: Elastic, index: str,
@@ -106,9 +126,9 @@ def test_who_gets_nothing_of_a_backlog_leaves_out_the_lanes_of_others(db: Databa
     db.execute(f"ALTER DATABASE {db.name} SET log_min_duration_statement = 0")
     begin = db.server.log_file.stat().st_size
 
-    with others_hold_all_lanes_but_one(db):
+    with others_hold_lanes(db, first=1):
         relay.start()
-        wait_until(lambda: b"want.lane <> ALL" in db.server.log_file.read_bytes()[begin:], 20, "the question about locks")
+        wait_until(lambda: b"FROM pg_locks" in db.server.log_file.read_bytes()[begin:], 20, "the question about locks")
         assert db.value("SELECT count(*) FROM outbox WHERE processed") <= 160
 
     wait_until(lambda: db.value("SELECT count(*) FROM outbox WHERE NOT processed") == 0, 30, "the rest, once nobody holds it")

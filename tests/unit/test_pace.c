@@ -33,7 +33,7 @@ static struct pace resting(bool notified)
 
 	p.notified = notified;
 	pace_looking(&p, 0, true, true);
-	pace_claimed(&p, 0, 0, false);
+	pace_claimed(&p, 0, 0, false, false);
 	return p;
 }
 
@@ -66,13 +66,13 @@ static void polling_gets_slower_while_nothing_comes(void **state)
 	(void)state;
 	for (size_t i = 0; i < array_len(gaps); i++) {
 		pace_looking(&p, 0, true, true);
-		pace_claimed(&p, now, 0, false);
+		pace_claimed(&p, now, 0, false, false);
 		assert_int_equal(pace_next_look(&p, NEVER), now + gaps[i]);
 		now += gaps[i];
 	}
-	pace_claimed(&p, now, 3, false); // something came: look again at once, then slower and slower
+	pace_claimed(&p, now, 3, false, false); // something came: look again at once, then slower and slower
 	assert_int_equal(pace_next_look(&p, NEVER), now);
-	pace_claimed(&p, now, 0, false);
+	pace_claimed(&p, now, 0, false, false);
 	assert_int_equal(pace_next_look(&p, NEVER), now + 1);
 }
 
@@ -95,7 +95,7 @@ static void after_a_claim(void **state)
 
 		p.notified = cases[i].notified;
 		pace_looking(&p, 0, true, true);
-		pace_claimed(&p, 7000, cases[i].rows, cases[i].full);
+		pace_claimed(&p, 7000, cases[i].rows, cases[i].full, false);
 		assert_int_equal(p.hungry, cases[i].full);
 		assert_int_equal(pace_next_look(&p, NEVER), cases[i].next);
 	}
@@ -123,7 +123,7 @@ static void a_wakeup_is_not_lost(void **state)
 		pace_wake(&p);
 		assert_int_equal(pace_next_look(&p, NEVER), 0);
 		pace_looking(&p, 0, cases[i].all_lanes, cases[i].sweep);
-		pace_claimed(&p, 100, 0, false);
+		pace_claimed(&p, 100, 0, false, false);
 		assert_int_equal(pace_next_look(&p, NEVER), 1100);
 		assert_int_equal(pace_next_look(&p, 150), cases[i].sweep_wanted ? 150 : 1100);
 		assert_int_equal(pace_next_look(&p, 2000), 1100); // a sweep that is far off delays nothing
@@ -139,14 +139,14 @@ static void a_look_without_a_wakeup_owes_nothing(void **state)
 
 	(void)state;
 	pace_looking(&p, 0, false, false); // a routine poll while others hold lanes
-	pace_claimed(&p, 100, 0, false);
+	pace_claimed(&p, 100, 0, false, false);
 	pace_released(&p);
 	assert_int_equal(pace_next_look(&p, 150), 1100);
 	// But what an earlier wake-up is owed stays owed.
 	pace_wake(&p);
 	pace_looking(&p, 0, false, false);
 	pace_looking(&p, 0, true, false);
-	pace_claimed(&p, 200, 0, false);
+	pace_claimed(&p, 200, 0, false, false);
 	assert_int_equal(pace_next_look(&p, 250), 250);
 	pace_looking(&p, 0, false, true); // a sweep that left out lanes does not settle it
 	assert_true(p.sweep_wanted);
@@ -290,7 +290,7 @@ static void few_requests_at_rest_all_with_a_backlog(void **state)
 		struct pace p = fresh();
 
 		pace_looking(&p, 1000, true, false);
-		pace_claimed(&p, 900, 500, cases[i].hungry);
+		pace_claimed(&p, 900, 500, cases[i].hungry, false);
 		p.workers = cases[i].workers;
 		assert_int_equal(pace_next_start(&p, cases[i].in_flight), cases[i].start);
 	}
@@ -298,22 +298,50 @@ static void few_requests_at_rest_all_with_a_backlog(void **state)
 
 static void others_hold_the_lanes(void **state)
 {
+	static const struct {
+		int64_t rows;
+		bool full, others;
+		bool crowded; // after it
+		int workers;
+	} looks[] = {
+		{ 0, false, true, true, 3 }, // at the start there may be a backlog: one batch fewer
+		{ 0, false, true, true,
+		  3 }, // it looks again after a pause, which is not due to a claim of its own
+		{ 500, true, false, false, 3 }, // the others were between two claims
+		{ 500, true, true, true, 3 },   // it got some of the lanes
+		{ 0, false, true, true, 2 },    //
+		{ 500, true, true, true, 2 },   //
+		{ 0, false, true, true, 1 },    //
+		{ 500, true, true, true, 1 },   //
+		{ 0, false, true, true, 1 },    // never none
+		{ 500, true, false, false, 1 }, // the others are gone
+		{ 3, false, false, false, 1 },  // all that there was
+		{ 0, false, false, false, 1 },  //
+		{ 0, false, true, false, 1 },   // at rest whoever comes first has it
+	};
 	struct pace p = fresh();
 
 	(void)state;
+	for (size_t i = 0; i < array_len(looks); i++) {
+		pace_claimed(&p, 0, looks[i].rows, looks[i].full, looks[i].others);
+		assert_int_equal(p.crowded, looks[i].crowded);
+		assert_int_equal(p.workers, looks[i].workers);
+	}
+	for (int i = 0; i < 8; i++)
+		pace_good(&p);
+	assert_int_equal(p.workers, 2);
+}
+
+static void the_end_of_a_backlog_is_no_crowd(void **state)
+{
+	struct pace p = fresh();
+	int workers = p.workers;
+
+	(void)state;
+	pace_claimed(&p, 0, 500, true, false);
+	pace_claimed(&p, 0, 0, false, false);
 	assert_false(p.crowded);
-	pace_claimed(&p, 0, 500, true);
-	assert_false(p.crowded);
-	pace_claimed(&p, 0, 0, false); // there was a backlog, and nothing is to be had
-	assert_true(p.crowded);
-	pace_claimed(&p, 0, 0, false);
-	assert_true(p.crowded);
-	pace_claimed(&p, 0, 500, true);
-	assert_true(p.crowded);
-	pace_claimed(&p, 0, 3, false); // all that there was
-	assert_false(p.crowded);
-	pace_claimed(&p, 0, 0, false); // at rest
-	assert_false(p.crowded);
+	assert_int_equal(p.workers, workers);
 }
 
 int main(void)
@@ -330,6 +358,7 @@ int main(void)
 		cmocka_unit_test(a_slow_claim_is_made_smaller),
 		cmocka_unit_test(a_limit_is_learned),
 		cmocka_unit_test(others_hold_the_lanes),
+		cmocka_unit_test(the_end_of_a_backlog_is_no_crowd),
 		cmocka_unit_test(a_lowered_pace_is_not_raised_by_a_limit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
