@@ -20,11 +20,13 @@ struct pace {
 	int64_t rows;
 	int64_t bytes;
 	int workers;
-	int good;      // requests since the last change of bytes or workers
-	bool hungry;   // there is a backlog: all workers go, each with a share of the lanes
-	bool crowded;  // other relays hold lanes of the backlog
-	bool woken;    // look at once
-	bool missed;   // a look left out lanes that a sibling held
+	int yielded;  // of the workers, until the end of a backlog of which other relays hold lanes
+	int good;     // requests since the last change of these
+	bool hungry;  // there is a backlog: all workers go, each with a share of the lanes
+	bool crowded; // other relays hold lanes of the backlog
+	bool woken;   // look at once
+	bool missed;  // a look left out lanes that a sibling held
+	bool unseen; // the last look was for a share of the lanes: after a backlog's last one, another one is due
 	bool notified; // NOTIFY reaches us: no need to poll fast
 	bool sweep_wanted;
 	int64_t gap_ms;
@@ -39,7 +41,7 @@ int64_t pace_next_start(const struct pace *p, int in_flight);
 // A look begins that leaves out lanes (missed) or is not a sweep.
 void pace_looking(struct pace *p, int64_t now_ms, bool all_lanes, bool sweep);
 void pace_swept(struct pace *p); // every lane was swept by itself since the last time
-// A claim ended with so many rows; full = some lane gave as many as it was asked for; crowded = others held lanes that it wanted.
+// A claim ended with so many rows; full = some lane gave as many as it was asked for; crowded = others held lanes that it tried.
 void pace_claimed(struct pace *p, int64_t now_ms, int64_t rows, bool full, bool crowded);
 void pace_released(struct pace *p); // lanes were set free
 // When to look next; sweep_ms = when a sweep is affordable.

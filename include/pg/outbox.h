@@ -67,7 +67,7 @@ struct lanes_taken {
 	int64_t drawn;    // the highest id that the table ever drew, 0 = not known
 	int64_t xmin;     // see struct horizon
 	int64_t per_lane; // who gave so many rows may have more
-	bool crowded;     // others hold lanes of the plan
+	bool crowded;     // others hold some of those that were tried, or known to be held
 	// See lanes_met.
 	int64_t writer[WRITERS_MAX], other[WRITERS_MAX + 1];
 	int writers, others;

@@ -22,6 +22,7 @@ void worker_check_left(struct worker *w);     // --once: is anything left?
 void worker_wake_listeners(struct worker *w); // sends the notification that shows whether wake-ups arrive
 // Nothing in flight: the relay may stop.
 bool worker_is_quiet(const struct worker *w);
+bool worker_sweeps_alone(const struct worker *w); // one lane, beside the claims of the others
 bool worker_is_settling(
 	const struct worker *w); // it has said what became of its rows, and not heard whether that stands
 const char *worker_state_name(const struct worker *w);

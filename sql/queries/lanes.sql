@@ -4,7 +4,7 @@
 -- batch is full as well where other relays hold most lanes. $7 is the sequence of the ids: a version above the highest id
 -- that was ever drawn comes from a future that this database has lost. A lane is looked at from its bound ($3) while all of the
 -- writers $4 are open, else from what was left behind because of them ($2): the relay learns which, and who else is open. At most $6
--- lanes are tried; the last column says whether others hold some of those that were asked for. OFFSET: row by row, as no join would do.
+-- lanes are tried; the last column says whether others hold some of them, or of those left out as held. OFFSET: row by row, as no join would do.
 SELECT set_config('outboxd.lanes', got.lanes::text, true),
        CASE WHEN $7::oid <> 0 THEN pg_sequence_last_value($7::oid::regclass) END,
        coalesce(who.others[1], pg_snapshot_xmax(pg_current_snapshot())::text::bigint),

@@ -36,7 +36,7 @@ int64_t pace_next_start(const struct pace *p, int in_flight)
 {
 	if (in_flight == 0)
 		return 0;
-	if (in_flight >= p->workers)
+	if (in_flight >= p->workers - p->yielded)
 		return INT64_MAX;
 	return p->hungry ? 0 : p->looked_ms + APART_MS;
 }
@@ -44,6 +44,7 @@ int64_t pace_next_start(const struct pace *p, int in_flight)
 void pace_looking(struct pace *p, int64_t now_ms, bool all_lanes, bool sweep)
 {
 	p->looked_ms = now_ms;
+	p->unseen = p->hungry && !sweep;
 	if (p->woken) {
 		p->missed = p->missed || !all_lanes;
 		p->sweep_wanted = true;
@@ -60,11 +61,17 @@ void pace_swept(struct pace *p)
 
 void pace_claimed(struct pace *p, int64_t now_ms, int64_t rows, bool full, bool crowded)
 {
-	p->crowded = crowded && (p->crowded || p->hungry);
-	// Each look in vain costs PostgreSQL as much as two hundred events.
-	if (p->crowded && p->hungry && rows == 0)
-		p->workers = (int)clamp(p->workers - 1, 1, p->limits.workers_max);
+	bool was_hungry = p->hungry;
+
 	p->hungry = full;
+	p->crowded = crowded && (p->crowded || was_hungry);
+	if (!full && !crowded)
+		p->yielded = 0;
+	// Each look in vain costs PostgreSQL as much as two hundred events.
+	if (p->crowded && was_hungry && rows == 0) {
+		p->yielded = (int)clamp(p->yielded + 1, 0, p->limits.workers_max - 1);
+		p->good = 0;
+	}
 	if (rows == 0) {
 		int64_t longer = p->gap_ms ? p->gap_ms * 2 : 1;
 
@@ -86,7 +93,7 @@ int64_t pace_next_look(const struct pace *p, int64_t sweep_ms)
 {
 	int64_t next = p->next_ms;
 
-	if (p->woken || p->hungry)
+	if (p->woken || p->hungry || p->unseen)
 		return 0;
 	if (p->sweep_wanted && sweep_ms < next)
 		next = sweep_ms;
@@ -132,4 +139,5 @@ void pace_good(struct pace *p)
 	p->good = 0;
 	p->bytes = clamp(p->bytes + p->bytes / 4, BYTES_LEAST, p->limits.bytes_max);
 	p->workers = (int)clamp(p->workers + 1, 1, p->limits.workers_max);
+	p->yielded = (int)clamp(p->yielded - 1, 0, p->limits.workers_max - 1);
 }

@@ -110,7 +110,7 @@ int64_t value_get_time_us(const struct pg_result *res, int row, int col)
 	int64_t since_2000 = value_get_int(res, row, col);
 
 	// Infinity is the greatest number or the least one. What the greatest of times exceed by is lost with it.
-	if (value_is_null(res, row, col) || since_2000 == INT64_MIN ||
+	if (PQgetlength(res, row, col) != 8 || since_2000 == INT64_MIN ||
 	    since_2000 > INT64_MAX - POSTGRES_EPOCH_US)
 		return 0;
 	return since_2000 + POSTGRES_EPOCH_US;

@@ -46,6 +46,16 @@ static int active_workers(const struct relay *r)
 	return n;
 }
 
+// A sweep of one lane goes on beside them.
+static int batches_in_flight(const struct relay *r)
+{
+	int n = 0;
+
+	for (int i = 0; i < r->worker_count; i++)
+		n += !worker_is_quiet(r->workers[i]) && !worker_sweeps_alone(r->workers[i]);
+	return n;
+}
+
 bool relay_is_active(const struct relay *r)
 {
 	return active_workers(r) > 0;
@@ -123,7 +133,7 @@ static enum order decide(struct relay *r, int64_t now_ms, int64_t *next_ms)
 		return ORDER_PROBE;
 	if (active_workers(r) == 0)
 		*next_ms = earlier(*next_ms, r->heard_ms + SILENCE_MAX_MS);
-	start_ms = pace_next_start(&r->pace, active_workers(r));
+	start_ms = pace_next_start(&r->pace, batches_in_flight(r));
 	if (r->looking || lanes_free_count(&r->lanes) == 0 || start_ms == INT64_MAX)
 		return ORDER_WAIT; // a claim that learns its lanes, or ends, asks again
 	relay_probe_paused_indexes(r, now_ms);

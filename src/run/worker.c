@@ -282,6 +282,11 @@ bool worker_is_quiet(const struct worker *w)
 	       w->state == W_INSPECTING;
 }
 
+bool worker_sweeps_alone(const struct worker *w)
+{
+	return w->claiming && w->plan.alone;
+}
+
 bool worker_is_settling(const struct worker *w)
 {
 	return w->state == W_SETTLING;

@@ -12,11 +12,12 @@
 // Claims that take longer to be read do not grow: the other documents of their lanes wait for them.
 #define GROW_MS 1000
 
-static int64_t share_of_lanes(const struct relay *r)
+// A sweep is of all that are free.
+static int64_t share_of_lanes(const struct relay *r, const struct lane_plan *plan)
 {
 	int most = r->pace.limits.workers_max;
 
-	return r->pace.hungry ? (LANES + most - 1) / most : LANES;
+	return r->pace.hungry && !plan->sweep ? (LANES + most - 1) / most : LANES;
 }
 
 static void describe_claim(struct worker *w, int64_t now_ms, struct claim *ret,
@@ -26,7 +27,7 @@ static void describe_claim(struct worker *w, int64_t now_ms, struct claim *ret,
 
 	*ret = (struct claim){
 		.plan = &w->plan,
-		.lanes_wanted = share_of_lanes(r),
+		.lanes_wanted = share_of_lanes(r, &w->plan),
 		.crowded = r->pace.crowded,
 		.at_rest = !r->pace.hungry,
 		.rows_wanted = r->pace.rows,
@@ -325,7 +326,9 @@ static void adapt(struct worker *w)
 		pace_fewer_rows(&r->pace); // they came too late to be sent in time
 	else
 		pace_filled(&r->pace, w->rows, weight(w), w->full && w->read_ms <= GROW_MS);
-	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full, w->crowded);
+	// Lanes without rows: they were of paused indexes, or the claim failed. That is nobody else's doing.
+	pace_claimed(&r->pace, clock_boot_ms(), w->rows, w->full,
+		     w->crowded && (w->rows > 0 || w->lanes == 0));
 }
 
 void worker_claim_ended(struct worker *w, bool committed)

@@ -302,22 +302,21 @@ static void others_hold_the_lanes(void **state)
 		int64_t rows;
 		bool full, others;
 		bool crowded; // after it
-		int workers;
+		int yielded;
 	} looks[] = {
-		{ 0, false, true, true, 3 }, // at the start there may be a backlog: one batch fewer
+		{ 0, false, true, true, 1 }, // at the start there may be a backlog: one batch fewer
 		{ 0, false, true, true,
-		  3 }, // it looks again after a pause, which is not due to a claim of its own
-		{ 500, true, false, false, 3 }, // the others were between two claims
-		{ 500, true, true, true, 3 },   // it got some of the lanes
+		  1 }, // it looks again after a pause, which is not due to a claim of its own
+		{ 500, true, false, false, 1 }, // the others were between two claims
+		{ 500, true, true, true, 1 },   // it got some of the lanes
 		{ 0, false, true, true, 2 },    //
 		{ 500, true, true, true, 2 },   //
-		{ 0, false, true, true, 1 },    //
-		{ 500, true, true, true, 1 },   //
-		{ 0, false, true, true, 1 },    // never none
-		{ 500, true, false, false, 1 }, // the others are gone
-		{ 3, false, false, false, 1 },  // all that there was
-		{ 0, false, false, false, 1 },  //
-		{ 0, false, true, false, 1 },   // at rest whoever comes first has it
+		{ 0, false, true, true, 3 },    //
+		{ 500, true, true, true, 3 },   //
+		{ 0, false, true, true, 3 },    // never all
+		{ 500, true, false, false, 3 }, // the others are gone
+		{ 3, false, false, false, 0 },  // all that there was
+		{ 0, false, true, false, 0 },   // at rest whoever comes first has it
 	};
 	struct pace p = fresh();
 
@@ -325,23 +324,47 @@ static void others_hold_the_lanes(void **state)
 	for (size_t i = 0; i < array_len(looks); i++) {
 		pace_claimed(&p, 0, looks[i].rows, looks[i].full, looks[i].others);
 		assert_int_equal(p.crowded, looks[i].crowded);
-		assert_int_equal(p.workers, looks[i].workers);
+		assert_int_equal(p.yielded, looks[i].yielded);
+		assert_int_equal(p.workers, 4);
+		assert_int_equal(pace_next_start(&p, 3) == INT64_MAX, p.yielded > 0);
 	}
+	p.yielded = 3;
 	for (int i = 0; i < 8; i++)
 		pace_good(&p);
-	assert_int_equal(p.workers, 2);
+	assert_int_equal(p.yielded, 2);
 }
 
 static void the_end_of_a_backlog_is_no_crowd(void **state)
 {
 	struct pace p = fresh();
-	int workers = p.workers;
 
 	(void)state;
 	pace_claimed(&p, 0, 500, true, false);
 	pace_claimed(&p, 0, 0, false, false);
 	assert_false(p.crowded);
-	assert_int_equal(p.workers, workers);
+	assert_int_equal(p.yielded, 0);
+}
+
+// Each of a backlog's looks is for a share of the lanes: where they are empty, or held by others, the rest may be full.
+static void after_a_backlog_all_lanes_are_looked_at(void **state)
+{
+	static const int64_t rows[] = { 0, 5 };
+
+	(void)state;
+	for (size_t i = 0; i < array_len(rows); i++) {
+		for (int others = 0; others < 2; others++) {
+			struct pace p = fresh();
+
+			p.notified = true;
+			pace_looking(&p, 100, true, false);
+			pace_claimed(&p, 100, rows[i], false, others);
+			pace_claimed(&p, 100, 5, false, false); // another one, which was under way
+			assert_int_equal(pace_next_look(&p, NEVER), 0);
+			pace_looking(&p, 100, true, false);
+			pace_claimed(&p, 100, 0, false, false);
+			assert_int_equal(pace_next_look(&p, NEVER), 1100);
+		}
+	}
 }
 
 int main(void)
@@ -359,6 +382,7 @@ int main(void)
 		cmocka_unit_test(a_limit_is_learned),
 		cmocka_unit_test(others_hold_the_lanes),
 		cmocka_unit_test(the_end_of_a_backlog_is_no_crowd),
+		cmocka_unit_test(after_a_backlog_all_lanes_are_looked_at),
 		cmocka_unit_test(a_lowered_pace_is_not_raised_by_a_limit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
