@@ -70,6 +70,13 @@ def test_nothing_to_do_is_done_at_once(outboxd: OutboxdFactory) -> None:
     assert relay.run_once(timeout=20).exit_code == 0
 
 
+def make_backlog(relay: Outboxd, db: Database, elastic: Elastic, index: str, events: int) -> None:
+    elastic.create_index(index, MAPPINGS)
+    assert relay.run("init").exit_code == 0
+    with db.connect() as connection:
+        insert_events(connection, events, index=index)
+
+
 @contextmanager
 def others_hold_lanes(db: Database, first: int) -> Iterator[None]:
     """This one, and those that follow."""
@@ -82,11 +89,8 @@ def others_hold_lanes(db: Database, first: int) -> Iterator[None]:
 
 def test_where_others_hold_most_lanes_a_batch_is_full_as_well(db: Database, elastic: Elastic, index: str,
                                                               outboxd: OutboxdFactory) -> None:
-    elastic.create_index(index, MAPPINGS)
     relay = outboxd(relay_batch_rows=160, relay_once_timeout="3s")
-    assert relay.run("init").exit_code == 0
-    with db.connect() as connection:
-        insert_events(connection, 1600, index=index)
+    make_backlog(relay, db, elastic, index, 1600)
 
     with others_hold_lanes(db, first=1):
         done = relay.run_once(timeout=30)
@@ -100,11 +104,8 @@ def test_where_others_hold_most_lanes_a_batch_is_full_as_well(db: Database, elas
 def test_who_has_no_lane_to_take_does_not_look_again_and_again(db: Database, elastic: Elastic, index: str,
                                                                outboxd: OutboxdFactory) -> None:
     """A worker has all lanes that there are: each of its batches would send three others to look for more."""
-    elastic.create_index(index, MAPPINGS)
     relay = outboxd(relay_batch_rows=20, relay_once_timeout="3s")
-    assert relay.run("init").exit_code == 0
-    with db.connect() as connection:
-        insert_events(connection, 8000, index=index)
+    make_backlog(relay, db, elastic, index, 8000)
     rollbacks = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
     before = db.value(rollbacks)
 
@@ -118,11 +119,8 @@ def test_who_has_no_lane_to_take_does_not_look_again_and_again(db: Database, ela
 
 def test_who_gets_nothing_of_a_backlog_leaves_out_the_lanes_of_others(db: Database, elastic: Elastic, index: str,
                                                                       outboxd: OutboxdFactory) -> None:
-    elastic.create_index(index, MAPPINGS)
     relay = outboxd(relay_batch_rows=20)
-    assert relay.run("init").exit_code == 0
-    with db.connect() as connection:
-        insert_events(connection, 1600, index=index)
+    make_backlog(relay, db, elastic, index, 1600)
     db.execute(f"ALTER DATABASE {db.name} SET log_min_duration_statement = 0")
     begin = db.server.log_file.stat().st_size
 
